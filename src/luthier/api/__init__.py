@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
     from luthier.model_choice.replacement_report import ProposedReplacements as ProposedReplacements
     from luthier.model_choice.shortlist import Shortlist as Shortlist
+    from luthier.model_choice.spec_models import specs_with_models as specs_with_models
     from luthier.outputs import check_folder as check_folder
     from luthier.packaging.loading import find_model as find_model
     from luthier.packaging.promotion import promote as promote
@@ -156,6 +157,7 @@ _NAMES_OF = {
         "luthier.model_choice.askable": "askable_places",
         "luthier.model_choice.rank_setup": "RankSetup",
         "luthier.model_choice.shortlist": "Shortlist",
+        "luthier.model_choice.spec_models": "specs_with_models",
         "luthier.outputs": "check_folder",
         "luthier.model_choice.replacement_report": "ProposedReplacements",
         "luthier.packaging.loading": "find_model",

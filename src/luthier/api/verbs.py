@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from luthier.api.arguments import need_texts
 from luthier.documents import described
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
@@ -15,6 +16,7 @@ from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.checking import Checked, check_specs
 from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import FitSetup
+from luthier.model_choice.spec_models import specs_with_models
 from luthier.packaging.versions import check_names
 from luthier.plans import Plan
 from luthier.reporting.fit_report import fit_sections
@@ -74,6 +76,7 @@ def compare(
     test_name: str = "the test table",
     mode: Literal["live", "batch"] = "live",
     wait: bool = True,
+    models: Sequence[str] = (),
 ) -> Board:
     """Answers the same rows with every spec and measures all specs the same way.
 
@@ -96,6 +99,8 @@ def compare(
         mode: `live` asks each row now; `batch` asks by the services' Batch APIs, for less money, within a day.
         wait: whether batches are waited for; without, `Partial` says that they run, and the same call goes on with
             them later.
+        models: names in any spelling; every spec that can be asked with another model is measured with each of them
+            in place of its own, as `NAME@MODEL`.
 
     Returns:
         A board; `board.frame` is a DataFrame, `board.errors(spec)` the rows it got wrong.
@@ -104,6 +109,7 @@ def compare(
         DataError: several tables were given, one lacks a column, or a label is not one of the task's.
         SpecError: specs do not belong together, or need training rows that are not there.
         EndpointError: a model, key or server cannot be used.
+        UserError: no service here has one of `models`.
         BudgetReached: the budget is spent; the same call continues from there.
         Partial: batches still run, and `wait` is false.
     """
@@ -111,7 +117,9 @@ def compare(
         raise DataError(
             f"compare measures on one table, and several were given: {described(test)}. compare_tables takes several."
         )
-    setup = _setup(specs, {test_name: test}, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
+    setup = _setup(
+        specs, {test_name: test}, train, models, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race
+    )
     options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
     return setup.run(_asked(setup, options, mode, wait))
 
@@ -132,6 +140,7 @@ def compare_tables(
     race: bool = False,
     mode: Literal["live", "batch"] = "live",
     wait: bool = True,
+    models: Sequence[str] = (),
 ) -> Boards:
     """As `compare`, on several tables: each spec is fitted once, and what tables have in common is asked once.
 
@@ -144,7 +153,9 @@ def compare_tables(
     Raises:
         DataError: one table was given, or two that hold the same rows.
     """
-    setup = _setup(specs, _named(tests), train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
+    setup = _setup(
+        specs, _named(tests), train, models, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race
+    )
     options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
     return setup.run_tables(_asked(setup, options, mode, wait))
 
@@ -163,6 +174,7 @@ def plan(
     allow_leaks: bool = False,
     race: bool = False,
     test_name: str = "the test table",
+    models: Sequence[str] = (),
 ) -> Plan:
     """What `compare`, or for several tables `compare_tables`, would send and cost; sends nothing.
 
@@ -173,7 +185,7 @@ def plan(
         A plan; `plan.frame` has a row per spec, `plan.cost_usd_high` is the most it can cost.
     """
     tests = {test_name: test} if is_table(test) else _named(test)
-    setup = _setup(specs, tests, train, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
+    setup = _setup(specs, tests, train, models, race, limit=limit, rank_by=rank_by, allow_leaks=allow_leaks)
     return setup.plan(RunOptions.within(budget_usd, engine=engine, fresh=fresh, retry_failed=retry_failed))
 
 
@@ -367,16 +379,23 @@ def _setup(
     specs: Sequence[Spec] | Spec,
     tests: Mapping[str, Any],
     train: Table | None,
+    models: Sequence[str],
+    race: bool,
     *,
     limit: int | None,
     rank_by: str | None,
     allow_leaks: bool,
-    race: bool,
 ) -> ComparisonSetup:
-    chosen = specs_given(specs)
+    chosen: Sequence[Spec] = specs_given(specs)
+    missing: Mapping[str, str] = {}
+    if named := need_texts("models", models):
+        crossed = specs_with_models(chosen, named)
+        chosen, missing = crossed.specs, crossed.missing
     learned = training_table(train)
     frames = {name: limited(frame_of(test, name), limit) for name, test in tests.items()}
-    return ComparisonSetup(chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
+    return ComparisonSetup(
+        chosen, frames, learned, rank_by=rank_by, allow_leaks=allow_leaks, race=race, missing=missing
+    )
 
 
 def _asked(setup: ComparisonSetup, options: RunOptions, mode: Any, wait: bool) -> RunOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -57,9 +58,15 @@ def compare(
     wait: Annotated[
         bool, typer.Option("--wait", help="With --mode batch: end only when the batches are answered.")
     ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="Ask every spec with this model, not its own. Can be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure specs on the same labelled rows. Prints a leaderboard with intervals and costs."""
+    import sys
+
     from luthier import api
     from luthier.cli.printing import print_board, read_shown, specs_of
     from luthier.cli.spending import agree_to, agree_to_many
@@ -67,11 +74,18 @@ def compare(
     from luthier.errors import EndpointError
 
     chosen = specs_of(specs, endpoint)
+    missing: Mapping[str, str] = {}
+    if model:
+        crossed = api.specs_with_models(chosen, model, endpoint=endpoint)
+        chosen, missing = list(crossed.specs), crossed.missing
+        print("\n".join([*crossed.notes, *missing.values()]), file=sys.stderr)
     names = api.table_names(test) if len(test) > 1 else [test[0].name]
     tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
     agree_to_many(len(chosen), sum(map(len, tables.values())), yes=yes, dry_run=dry_run)
     training = read_shown(train) if train else None
-    setup = api.ComparisonSetup(chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks, race=race)
+    setup = api.ComparisonSetup(
+        chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks, race=race, missing=missing
+    )
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
     agree_to(setup.plan(options), by_batch=mode is CompareMode.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()

@@ -148,6 +148,7 @@ class Leaderboard:
         draws: spec to its ranking metric per bootstrap sample; empty on a leaderboard read from a document.
         waiting: specs that are not measured yet; until they are, no two specs are compared.
         race: which specs were stopped before the last row; `None` where all were asked about every row.
+        missing: specs that could not be asked with a model, by name, and why.
     """
 
     task: Task
@@ -165,6 +166,7 @@ class Leaderboard:
     draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
     waiting: tuple[str, ...] = ()
     race: SpecRace | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -262,6 +264,7 @@ class Leaderboard:
             "pairs": _pair_columns(self),
             "plan": plain(self.plan),
             **({} if self.race is None else {"race": plain(self.race)}),
+            "missing": dict(self.missing),
         }
 
     @classmethod
@@ -286,6 +289,7 @@ class Leaderboard:
                 ceiling=None if document["ceiling"] is None else _read_entry(document["ceiling"]),
                 plan=None if document["plan"] is None else SamplePlan(**document["plan"]),
                 race=SpecRace.from_document(document["race"]) if "race" in document else None,
+                missing=document.get("missing", {}),
                 **{name: document[name] for name in BOARD_FIGURES},
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -54,6 +54,13 @@ class SpecResult:
         """The recipe."""
         return self.fitted.spec
 
+    @property
+    def unanswered(self) -> str:
+        """Why no row was answered, and none will be when it is asked again; empty where one was."""
+        asked = [one for one in self.predictions if one.state != "empty"]
+        lost = all(one.state in ("failed", "refused") and not one.transient for one in asked)
+        return (asked[0].error or "no answer") if asked and lost else ""
+
     def answers(self) -> pd.DataFrame:
         """Row by row what it answered; see `Board.answers`."""
         return answers_frame(self.spec.task, self.rows, self.predictions)

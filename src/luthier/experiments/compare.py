@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 from luthier.batches.answering import answer_by_batch
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.report import Report
-from luthier.errors import DataError, UserError
+from luthier.errors import DataError, EndpointError, UserError
 from luthier.evaluation.measures import ranking_metric
 from luthier.experiments.board import Board, Boards
 from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.labelled_tables import labelled_tables, leak_of
 from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.race import RacedSpecs, RaceSetup
+from luthier.experiments.spec_results import answer_rows
 from luthier.experiments.table_run import TableRun, in_order, showing
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.reporting.across_report import across_page, across_sentences
 from luthier.reporting.live import LiveBoard
 from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
+from luthier.tasks.crossed_names import BETWEEN
 from luthier.tasks.task import Rows
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.tracker import MlflowTracker, Tracker
@@ -46,6 +48,7 @@ class ComparisonSetup:
         allow_leaks: compare even if test rows are also in the training table.
         fits: what specs became already, by their names; these need no training rows and are not fitted again.
         race: ask block by block, and stop specs that will end clearly behind the best.
+        missing: specs that cannot be asked with a model, by the names they would have, and why.
 
     Raises:
         UserError: there is nothing to race.
@@ -65,8 +68,10 @@ class ComparisonSetup:
         allow_leaks: bool = False,
         fits: Mapping[str, Fitted] | None = None,
         race: bool = False,
+        missing: Mapping[str, str] | None = None,
     ) -> None:
         self.specs = tuple(specs)
+        self.missing = dict(missing or {})
         self.fits = dict(fits or {})
         self.tables = labelled_tables(specs, tests)
         self.task = specs[0].task
@@ -192,9 +197,11 @@ class ComparisonSetup:
                 return opened[0].run_id
 
             each = [replace(options, report=Report()) for _ in self.tables]
-            raced = self.raced(each, tracker, shown_on, fits, parent)
+            missing = dict(self.missing)
+            raced = self.raced(each, tracker, shown_on, fits, parent, missing)
             for table, own in zip(self.tables, each, strict=True):
-                boards[table.name] = TableRun(self, table, own, tracker, shown_on, fits, parent, raced).run()
+                run = TableRun(self, table, own, tracker, shown_on, fits, parent, raced, missing)
+                boards[table.name] = run.run()
             found = Boards(boards, parent())
             _log_across(opened[0], found)
         return found
@@ -206,6 +213,7 @@ class ComparisonSetup:
         live: LiveBoard | None,
         fits: dict[str, Fitted],
         answered: Callable[[], object],
+        missing: dict[str, str],
     ) -> RacedSpecs | None:
         """Who won a race, and who was stopped; what specs became is added to `fits`. `None` where all run to the end.
 
@@ -215,16 +223,33 @@ class ComparisonSetup:
             live: shows how far it is.
             fits: what specs became already.
             answered: called when the first spec that calls a model has answered.
+            missing: specs that cannot be asked with a model are added.
         """
         if self.race is None:
             return None
+        running: list[Spec] = []
+        refused: list[EndpointError] = []
         for spec in in_order(self.specs, self.tables[0].rows, self.training, fits):
             options[0].asking_engine().raise_if_interrupted()
-            if spec.name not in fits:
+            try:
                 with showing(options[0], live, f"{spec.name}: fitting") as progress:
                     own = replace(options[0], progress=progress)
-                    fits[spec.name] = fit_on(spec, self.training[spec.name], own, tracker=tracker)
-        return self.race.run(fits, options, partial(showing, options[0], live), answered)
+                    fits[spec.name] = fits.get(spec.name) or fit_on(
+                        spec, self.training[spec.name], own, tracker=tracker
+                    )
+                    if BETWEEN in spec.name:
+                        answer_rows(fits[spec.name], self.race.first_rows().take([0]), own)
+            except EndpointError as error:
+                if BETWEEN not in spec.name:
+                    raise
+                refused.append(error)
+                missing[spec.name] = str(error)
+                continue
+            running.append(spec)
+        if refused and not any(spec.endpoint for spec in running):
+            raise refused[0]
+        race = self.race if not refused else self.race.without(missing)
+        return race.run(fits, options, partial(showing, options[0], live), answered)
 
     @property
     def title(self) -> str:

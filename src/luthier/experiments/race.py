@@ -7,8 +7,9 @@ finds what is paid for in the journal.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -66,6 +67,12 @@ class RaceSetup:
                 f"them; it takes {FEWEST_RACED}, and pays from some 200 on. Leave out --race (race=True)."
             )
         check_raceable(specs[0].task, metric)
+
+    def without(self, names: Container[str]) -> RaceSetup:
+        """The same race without some specs, which turned out not to answer."""
+        raced = copy(self)
+        raced.specs = tuple(spec for spec in self.specs if spec.name not in names)
+        return raced
 
     @property
     def said(self) -> str:

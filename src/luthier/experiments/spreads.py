@@ -9,6 +9,7 @@ from typing import Any
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.spread import Spread, spread_of
 from luthier.spec import Spec
+from luthier.tasks.crossed_names import prompt_and_model
 from luthier.techniques import Prompt
 
 __all__ = ["SEED", "spreads_of"]
@@ -27,13 +28,14 @@ def spreads_of(specs: Sequence[Spec], board: Leaderboard) -> tuple[Spread, ...]:
     for spec in specs:
         point = spec.grid_point
         if point is not None and SEED in point.settings and spec.name in values:
-            grids.setdefault((point.grid, point.name, *point.settings), []).append(spec)
+            _, model = prompt_and_model(spec.name)
+            grids.setdefault((model, point.grid, point.name, *point.settings), []).append(spec)
     found = []
-    for members in grids.values():
+    for (model, *_), members in grids.items():
         groups: dict[str, list[float]] = {}
         titles = _titles([spec.grid_point.settings for spec in members if spec.grid_point is not None])
         for spec, title in zip(members, titles, strict=True):
-            group = groups.setdefault(title, [])
+            group = groups.setdefault(f"{model}, {title}" if model else title, [])
             # Without examples, or with the nearest ones, the seed changes nothing: equal results count once.
             if not group or not isinstance(spec, Prompt) or spec.prompt.examples.is_drawn:
                 group.append(values[spec.name])

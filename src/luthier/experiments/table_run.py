@@ -13,6 +13,7 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.options import RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
+from luthier.errors import EndpointError
 from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.ranking import MeasuredOnce, build_leaderboard, metrics_of
 from luthier.evaluation.spec_race import StoppedSpec
@@ -27,6 +28,7 @@ from luthier.reporting.board_report import board_page
 from luthier.reporting.live import DisplayBudget, LiveBoard
 from luthier.reporting.markdown import described
 from luthier.spec import Fitted, Spec
+from luthier.tasks.crossed_names import BETWEEN, prompt_and_model
 from luthier.tasks.task import Rows, Task
 from luthier.tracking.runs import TAGS, MlflowRun, spec_tags
 from luthier.tracking.tracker import Tracker
@@ -52,6 +54,7 @@ class Compared(Protocol):
     leaks: dict[str, Leak | None]
     rank_by: str | None
     race: RaceSetup | None
+    missing: dict[str, str]
 
     @property
     def title(self) -> str:
@@ -64,6 +67,7 @@ class Compared(Protocol):
         live: LiveBoard | None,
         fits: dict[str, Fitted],
         answered: Callable[[], object],
+        missing: dict[str, str],
     ) -> RacedSpecs | None:
         """Who won a race, and who was stopped; `None` where all run to the end."""
 
@@ -81,6 +85,7 @@ class TableRun:
         fits: dict[str, Fitted] | None = None,
         open_above: Callable[[], str] | None = None,
         raced: RacedSpecs | None = None,
+        missing: dict[str, str] | None = None,
     ) -> None:
         self._setup, self._table, self._options, self._tracker = setup, table, options, tracker
         self._live, self._open_above, self._raced = live, open_above, raced
@@ -88,7 +93,10 @@ class TableRun:
         # What specs became, by name; several tables share it, so that each spec is fitted once.
         self._fits = {} if fits is None else fits
         self._engine = options.asking_engine()
-        self._order = in_order(setup.specs, table.rows, setup.training, self._fits)
+        # As long as others can be asked, a spec that a model refuses is a gap; on further tables it is not asked again.
+        self._missing = dict(setup.missing) if missing is None else missing
+        asked = [spec for spec in setup.specs if spec.name not in self._missing]
+        self._order = in_order(asked, table.rows, setup.training, self._fits)
         self._done: dict[str, SpecResult] = {}
         self._measured = MeasuredOnce()
         self._display_budget = DisplayBudget()
@@ -99,12 +107,23 @@ class TableRun:
         with contextlib.ExitStack() as stack:
             if self._raced is None:
                 opened = partial(self._opened, stack)
-                self._raced = setup.raced([self._options], self._tracker, self._live, self._fits, opened)
+                self._raced = setup.raced([self._options], self._tracker, self._live, self._fits, opened, self._missing)
             raced = self._raced
             order = [spec for spec in self._order if raced is None or spec.name in raced.survivors]
+            refused: EndpointError | None = None
             for spec in order:
                 self._engine.raise_if_interrupted()
-                self._done[spec.name] = self._answer(spec) if raced is None else raced.result(spec.name, self._place)
+                try:
+                    result = self._answer(spec) if raced is None else raced.result(spec.name, self._place)
+                    if BETWEEN in spec.name and result.unanswered:
+                        raise EndpointError(result.unanswered)
+                except EndpointError as error:
+                    if BETWEEN not in spec.name:
+                        raise
+                    refused = refused or error
+                    self._missing[spec.name] = str(error)
+                    continue
+                self._done[spec.name] = result
                 so_far = None
                 if raced is None and spec is not order[-1] and self._display_budget.is_due:
                     with self._display_budget:
@@ -119,6 +138,8 @@ class TableRun:
                 if so_far is not None:
                     with self._display_budget:
                         self._log_board(parent, so_far, ())
+            if refused and not any(result.spec.endpoint for result in self._done.values()):
+                raise refused
             parent = self._opened(stack)
             leaderboard = self._leaderboard()
             stopped: list[SpecResult] = []
@@ -168,16 +189,18 @@ class TableRun:
 
     def _leaderboard(self) -> Leaderboard:
         specs = self._setup.specs
-        return build_leaderboard(
+        left = [spec.name for spec in self._order if spec.name not in self._done | self._missing]
+        board = build_leaderboard(
             self._setup.task,
             self._table.rows,
             [self._candidate(self._done[spec.name]) for spec in specs if spec.name in self._done],
             train_labels=self._setup.train_labels,
             rank_by=self._setup.rank_by,
-            waiting=[spec.name for spec in self._order if spec.name not in self._done] if self._raced is None else (),
+            waiting=left if self._raced is None else (),
             measured=self._measured,
             foreseen=() if self._raced is None else self._raced.outcome.foreseen,
         )
+        return replace(board, missing=dict(self._missing))
 
     def _candidate(self, result: SpecResult) -> Candidate:
         trained = self._setup.training[result.spec.name] is not None
@@ -214,6 +237,7 @@ class TableRun:
         tags = spec_tags(spec) | {TAGS["test_digest"]: table.rows.digest}
         with self._tracker.run(spec.task, spec.name, "candidate", tags, parent=parent) as run:
             run.log_spec(spec)
+            _log_names(run, spec)
             metrics = metrics_of(spec.task, table.rows, self._candidate(result), measured=self._measured)
             partial = log_result(run, result, table, metrics)
         if not partial:
@@ -229,6 +253,7 @@ class TableRun:
         seen = LabelledTable(f"{table.name}, rows of the race", table.frame.iloc[places], result.rows)
         with self._tracker.run(spec.task, spec.name, "candidate", tags, parent=parent) as run:
             run.log_spec(spec)
+            _log_names(run, spec)
             log_result(run, result, seen, stopped.metrics)
         return replace(result, run_id=run.run_id)
 
@@ -250,6 +275,12 @@ class TableRun:
         run.describe(described(board))
         rows = self._table.rows
         run.log_page(board_page(board, rows, spreads=spreads), figures=not board.waiting)
+
+
+def _log_names(run: MlflowRun, spec: Spec) -> None:
+    """Prompt and model as parameters of their own, by which MLflow groups runs and draws charts."""
+    prompt, model = prompt_and_model(spec.name)
+    run.log_params({"prompt_name": prompt, "model_name": model or spec.base_model})
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from luthier.model_choice.candidates import LeftOut
 from luthier.providers.endpoint import Endpoint
 from luthier.techniques.endpoint_files import read_endpoint
 
-__all__ = ["Askable", "askable_places"]
+__all__ = ["Askable", "askable_places", "listed_there"]
 
 ENDPOINT_FILES = Path("models/endpoints")
 EMBEDDED: Mapping[str, Any] = {
@@ -77,7 +77,7 @@ def askable_places(
         elif why := why_not_asked(str(file), endpoint):
             left.append(LeftOut(str(file), why.rstrip(".")))
             continue
-        more, failure = _listed(blocks, endpoint)
+        more, failure = listed_there(blocks, endpoint)
         if failure and not files:
             left.append(LeftOut(str(file), failure.rstrip(".")))
             continue
@@ -94,7 +94,7 @@ def askable_places(
     return Askable(tuple(found), tuple(listed), tuple(left))
 
 
-def _listed(blocks: Mapping[str, Any], endpoint: Endpoint) -> tuple[list[Mapping[str, Any]], str]:
+def listed_there(blocks: Mapping[str, Any], endpoint: Endpoint) -> tuple[list[Mapping[str, Any]], str]:
     """Blocks for the other models of a service that only the service knows, and why it could not be asked."""
     if endpoint.provider in OWN_SERVERS:
         offered = offered_models(endpoint)

@@ -15,7 +15,7 @@ from luthier.providers.endpoint import Endpoint
 from luthier.providers.prices import PriceBook
 from luthier.techniques.zero_shot import FOR_REASONING
 
-__all__ = ["LeftOut", "RankedModel", "needs_of", "ranked_models"]
+__all__ = ["LeftOut", "RankedModel", "named_models", "needs_of", "ranked_models"]
 
 SOON_DAYS = 90
 """A model that stops answering within so many days is no choice, unless it is named."""
@@ -99,8 +99,7 @@ def ranked_models(
         UserError: a name is known neither to the catalogue nor to a service that can be asked.
     """
     if names:
-        found = [_named(catalogue, [*places, *listed], name) for name in names]
-        return _distinct(found), []
+        return named_models(catalogue, [*places, *listed], names), []
     first = [_asked_there(catalogue, blocks) for blocks in places]
     taken = {one.known.model.family for one in first if one.known is not None}
     # What a server lists is asked as it lists it, and not a second time as the catalogue has it.
@@ -129,6 +128,20 @@ def ranked_models(
     named = {one.name for one in chosen}
     skipped = [LeftOut(one.name, "one of many; name it with --model") for one in fitting if one.name not in named]
     return _distinct([*first, *chosen]), [*gone, *skipped]
+
+
+def named_models(catalogue: Catalogue, places: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[RankedModel]:
+    """The models of these names, in any spelling, where they can be asked; each once.
+
+    Args:
+        catalogue: what is known of models.
+        places: blocks of endpoint files; of two that answer for a model, the first is asked.
+        names: of models.
+
+    Raises:
+        UserError: a name is known neither to the catalogue nor to a service that can be asked.
+    """
+    return _distinct(_named(catalogue, places, name) for name in names)
 
 
 def _named(catalogue: Catalogue, places: Sequence[Mapping[str, Any]], name: str) -> RankedModel:

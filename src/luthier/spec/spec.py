@@ -24,9 +24,10 @@ from luthier.providers.exchange import Conversation, Operation, Request
 from luthier.spec.digests import NOT_DIGESTED, answering_settings
 from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import check_path, with_setting
+from luthier.tasks.crossed_names import SPEC_NAME
 from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import NAME_PATTERN, Rows, Task, readable_validation_error
+from luthier.tasks.task import Rows, Task, readable_validation_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -86,8 +87,9 @@ class Spec(BaseModel):
 
     technique: str
     """`baseline`, `prompt`, ..."""
-    name: str = Field(default="", pattern=rf"^$|{NAME_PATTERN}", max_length=64)
-    """Unique among the specs that are compared; made up from the settings when absent."""
+    name: str = Field(default="", pattern=rf"^$|{SPEC_NAME}")
+    """Unique among the specs that are compared; made up from the settings when absent. `PROMPT@MODEL` says which of
+    several prompts and models it is."""
     task: Task
     """The task, in place or as the path of a task.yaml next to the spec."""
     endpoint: Endpoint | None = None
