@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from luthier.api import ServerSettings as ServerSettings
     from luthier.api import SpecResult as SpecResult
     from luthier.api import Sweep as Sweep
+    from luthier.api import TryOut as TryOut
     from luthier.api import adopt as adopt
     from luthier.api import attach_job as attach_job
     from luthier.api import audit as audit
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from luthier.api import spark_scorer as spark_scorer
     from luthier.api import stop_sweep as stop_sweep
     from luthier.api import sweep as sweep
+    from luthier.api import try_out as try_out
     from luthier.api import tune as tune
     from luthier.endpoints import Endpoint as Endpoint
     from luthier.endpoints import Engine as Engine
@@ -93,10 +95,10 @@ _ROOMS = {
     room: names.split()
     for room, names in {
         "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
-        "ReportPage RetiringModels ServerSettings SpecResult Sweep adopt attach_job audit catalogue "
+        "ReportPage RetiringModels ServerSettings SpecResult Sweep TryOut adopt attach_job audit catalogue "
         "check compare compare_checkpoints compare_tables deploy deployment describe_model fit "
         "import_from list_deployments load log open_sweep plan preview promote rai rank_models "
-        "refresh_catalogue report retiring score spark_scorer stop_sweep sweep tune",
+        "refresh_catalogue report retiring score spark_scorer stop_sweep sweep try_out tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -13,6 +13,7 @@ from luthier.batches.settings import BatchSettings
 from luthier.engine.engine import Engine
 from luthier.engine.estimates import Estimate, summed
 from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.engine.report import counted
 from luthier.engine.rounds import Recalled
 from luthier.providers.prices import dollars, sum_if_known
 from luthier.spec import Conversation, Fitted, PlannedRequests, Spec
@@ -131,7 +132,7 @@ class PlannedSpec:
         elsewhere = [f"{self.in_journal:,} are in the journal"] if self.in_journal else []
         elsewhere += [f"{self.shared:,} are counted with a spec above"] if self.shared else []
         kept = f" ({', '.join(elsewhere)})" if elsewhere else ""
-        parts = [f"{self.rows:,} rows"] if self.rows else []
+        parts = [counted(self.rows, "row")] if self.rows else []
         if not self.asks:
             parts.append(f"nothing to ask{kept}")
         else:

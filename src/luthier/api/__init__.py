@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from luthier.api.sweep_verbs import open_sweep as open_sweep
     from luthier.api.sweep_verbs import stop_sweep as stop_sweep
     from luthier.api.sweep_verbs import sweep as sweep
+    from luthier.api.try_verbs import try_out as try_out
+    from luthier.api.try_verbs import trying as trying
     from luthier.api.verbs import check as check
     from luthier.api.verbs import compare as compare
     from luthier.api.verbs import compare_tables as compare_tables
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
     from luthier.experiments.compare import ComparisonSetup as ComparisonSetup
     from luthier.experiments.fits import FitSetup as FitSetup
     from luthier.experiments.labelled_tables import table_names as table_names
+    from luthier.experiments.try_out import TryOut as TryOut
+    from luthier.experiments.try_row import TriedRow as TriedRow
     from luthier.importing.adopted import adopt_spec as adopt_spec
     from luthier.importing.adopted import register_adopted as register_adopted
     from luthier.importing.adopted import spec_text as spec_text
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
     from luthier.importing.import_report import ImportReport as ImportReport
     from luthier.importing.import_setup import ImportSetup as ImportSetup
     from luthier.model_choice.askable import askable_places as askable_places
+    from luthier.model_choice.model_specs import specs_for_models as specs_for_models
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
     from luthier.model_choice.replacement_report import ProposedReplacements as ProposedReplacements
     from luthier.model_choice.shortlist import Shortlist as Shortlist
@@ -141,6 +146,7 @@ _NAMES_OF = {
         "luthier.api.serving_verbs": "serve",
         "luthier.api.spark_verbs": "spark_scorer",
         "luthier.api.sweep_verbs": "open_sweep stop_sweep sweep",
+        "luthier.api.try_verbs": "try_out trying",
         "luthier.api.verbs": "check compare compare_tables fit limited log plan preview rai score show_fit",
         "luthier.auditing.audit_result": "AuditResult",
         "luthier.auditing.job_audit": "audit_chains chains_of jobs_of_sweep plan_chains",
@@ -151,10 +157,13 @@ _NAMES_OF = {
         "luthier.experiments.compare": "ComparisonSetup",
         "luthier.experiments.fits": "FitSetup",
         "luthier.experiments.labelled_tables": "table_names",
+        "luthier.experiments.try_out": "TryOut",
+        "luthier.experiments.try_row": "TriedRow",
         "luthier.importing.adopted": "adopt_spec register_adopted spec_text write_adopted",
         "luthier.importing.import_setup": "ImportSetup",
         "luthier.importing.import_report": "ImportReport",
         "luthier.model_choice.askable": "askable_places",
+        "luthier.model_choice.model_specs": "specs_for_models",
         "luthier.model_choice.rank_setup": "RankSetup",
         "luthier.model_choice.shortlist": "Shortlist",
         "luthier.model_choice.spec_models": "specs_with_models",

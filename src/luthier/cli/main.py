@@ -32,6 +32,7 @@ from luthier.cli.report import report
 from luthier.cli.score import score
 from luthier.cli.serve import serve
 from luthier.cli.sweep import sweep
+from luthier.cli.try_ import try_
 from luthier.cli.tune import tune
 from luthier.errors import LuthierError
 from luthier.terminals import visible
@@ -61,20 +62,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, catalogue, check, preview, compare, fit, log, promote, score, serve, deploy, keys),
+    *(quickstart, init, catalogue, check, preview, try_, compare, fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )
 
 
 def _name_of(verb: Any) -> str:
-    return str(verb.info.name if isinstance(verb, typer.Typer) else verb.__name__)
+    # Python has `try` for itself.
+    return str(verb.info.name if isinstance(verb, typer.Typer) else verb.__name__.rstrip("_"))
 
 
 for verb in VERBS:
     if isinstance(verb, typer.Typer):
         app.add_typer(verb, name=verb.info.name)
     else:
-        app.command()(verb)
+        app.command(_name_of(verb))(verb)
 
 
 @app.callback(invoke_without_command=True)

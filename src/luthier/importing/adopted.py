@@ -6,11 +6,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from luthier.documents import path_of
 from luthier.errors import EndpointError, ModelError, SpecError, UserError
@@ -24,6 +21,7 @@ from luthier.tasks.task import Task
 from luthier.techniques import Prompt
 from luthier.techniques.endpoint_files import override_endpoint, read_endpoint
 from luthier.techniques.registry import TECHNIQUES
+from luthier.techniques.spec_writing import yaml_text
 from luthier.tracking.runs import TAGS
 
 __all__ = ["AdoptedSpec", "adopt_spec", "register_adopted", "spec_text", "write_adopted"]
@@ -337,23 +335,9 @@ def spec_text(adopted: AdoptedSpec, path: Path | None = None, task: Task | str |
     if file is not None:
         folder = Path.cwd() if path is None else path.parent
         document["task"] = Path(os.path.relpath(file, folder)).as_posix()
-    order = ("name", "task", "technique", "prompt", "answer", "decoding", "head", "dimensions", "endpoint")
-    ordered = {key: document[key] for key in order if key in document} | document
     notes = [f"Made from {adopted.source}.", *adopted.notes]
     head = "".join(f"# {' '.join(note.split())}\n" for note in notes)
-    return head + yaml.dump(ordered, Dumper=_block_dumper(), sort_keys=False, allow_unicode=True, width=120)
-
-
-@cache
-def _block_dumper() -> type[yaml.SafeDumper]:
-    class BlockDumper(yaml.SafeDumper):
-        """Writes texts of several lines as blocks, where YAML can."""
-
-    def written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-    BlockDumper.add_representer(str, written)
-    return BlockDumper
+    return head + yaml_text(document)
 
 
 def _task_file(task: Task | str | Path | None) -> Path | None:

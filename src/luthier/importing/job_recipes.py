@@ -11,7 +11,7 @@ from luthier.importing.training_lines import TrainingRecipe, recipe_of
 from luthier.providers.endpoint import Endpoint
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.finetune import FineTune
-from luthier.tuning.tuned_specs import plain_name
+from luthier.techniques.spec_writing import plain_name
 from luthier.tuning.tuners.tuner import JobState
 
 __all__ = ["JobRecipes", "KnownRecipe"]

@@ -13,7 +13,7 @@ from luthier.outputs import write_file
 from luthier.spec import Spec
 from luthier.tasks.task import Task
 from luthier.techniques.registry import read_spec
-from luthier.tuning.tuned_specs import plain_name
+from luthier.techniques.spec_writing import plain_name
 
 __all__ = ["SpecFile", "write_imported_spec"]
 

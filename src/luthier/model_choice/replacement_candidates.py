@@ -14,7 +14,7 @@ from luthier.model_choice.candidates import LeftOut, needs_of
 from luthier.providers.endpoint import Endpoint, Price
 from luthier.spec import Fitted, Spec
 from luthier.techniques import FineTune, Prompt
-from luthier.tuning.tuned_specs import plain_name
+from luthier.techniques.spec_writing import plain_name
 
 __all__ = ["MOST_CANDIDATES", "ReplacementCandidate", "replacement_candidates"]
 

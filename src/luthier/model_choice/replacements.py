@@ -29,8 +29,9 @@ from luthier.packaging.loading import find_model
 from luthier.plans import Plan
 from luthier.spec import Fitted, Spec
 from luthier.techniques import FineTune
+from luthier.techniques.spec_writing import plain_name, spec_text
 from luthier.tracking.tracker import Tracker
-from luthier.tuning.tuned_specs import plain_name, spec_text, write_unreplaced
+from luthier.tuning.tuned_specs import write_unreplaced
 
 if TYPE_CHECKING:
     import pandas as pd

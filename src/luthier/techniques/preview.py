@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from luthier.spec import Spec
 
-__all__ = ["Preview", "calibration_note", "preview_rows"]
+__all__ = ["Preview", "calibration_note", "preview_rows", "turns_of"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Preview:
     @property
     def turns(self) -> tuple[tuple[tuple[str, str], ...], ...]:
         """Per row, the role and the text of each turn: `("user", "...")`; a completion has one turn, the `prompt`."""
-        return tuple(() if request is None else _turns(request) for request in self.requests)
+        return tuple(() if request is None else turns_of(request) for request in self.requests)
 
     @property
     def summary(self) -> str:
@@ -139,7 +139,8 @@ def preview_rows(
     )
 
 
-def _turns(request: Request) -> tuple[tuple[str, str], ...]:
+def turns_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """The role and the text of each turn of a request, word for word; a completion has one turn, the `prompt`."""
     if request.operation == "completion":
         return (("prompt", str(request.body["prompt"])),)
     if request.operation == "embedding":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,10 @@ import yaml
 from luthier.documents import parse_yaml
 from luthier.errors import SpecError, UserError
 from luthier.outputs import check_file, write_file
-from luthier.spec import Spec
-from luthier.tasks.task import Task
 from luthier.techniques.finetune import FineTune, Tuned
+from luthier.techniques.spec_writing import plain_name, spec_text
 
-__all__ = ["TunedSpecFile", "plain_name", "spec_text", "tuned_spec", "write_spec", "write_unreplaced"]
-
-LONGEST_NAME = 64
+__all__ = ["TunedSpecFile", "tuned_spec", "write_spec", "write_unreplaced"]
 
 
 @dataclass(frozen=True)
@@ -79,21 +74,6 @@ def tuned_spec(spec: FineTune, tuned: Tuned, name: str | None = None) -> FineTun
     return spec.with_tuned(tuned, name=plain_name(given) or "tuned")
 
 
-def plain_name(given: str) -> str:
-    """A name that a spec may have, whatever a file or a model is called; empty where nothing is left of it.
-
-    Examples:
-        >>> plain_name("über uns"), plain_name("stars:v2")
-        ('ber-uns', 'stars-v2')
-    """
-    # A job that was paid for is not lost for what its file is called.
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", given).lstrip("._-")
-    if len(plain) > LONGEST_NAME:
-        # What tells checkpoints apart stands at the end.
-        plain = f"{plain[: LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
-    return plain
-
-
 def write_spec(spec: FineTune, target: TunedSpecFile) -> Path:
     """Writes a tuned spec under the first name that is free or holds it already; returns where it is.
 
@@ -127,22 +107,6 @@ def write_unreplaced(file: Path, text_of: Callable[[Path], str]) -> Path:
         text = text_of(path)
     write_file(path, text)
     return path
-
-
-def spec_text(spec: Spec, path: Path, head: str, name: str | None = None) -> str:
-    """A spec as YAML for a file; its task is that of the `task.yaml` beside it where that is the same.
-
-    Args:
-        spec: what is written.
-        path: where; nothing is written yet.
-        head: a line above it.
-        name: instead of the spec's own.
-    """
-    document = spec.document() | ({} if name is None else {"name": name})
-    beside = path.parent / "task.yaml"
-    if beside.is_file() and Task.read(beside) == spec.task:
-        document["task"] = "task.yaml"
-    return f"# {head}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _text_of(spec: FineTune, path: Path) -> str:
