@@ -17,6 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 HEADLESS = (
     "--headless",
     "--no-sandbox",
@@ -36,8 +38,6 @@ FLAGS = (
     "--disable-site-isolation-trials",
     "--remote-debugging-port=0",
 )
-
-PATIENCE_SECONDS = 90.0
 
 
 def browser_program() -> str:

@@ -19,6 +19,7 @@ from luthier.errors import UserError
 from luthier.home import luthier_home, make_database, migrate_database
 from luthier.journal.journal import Journal
 from luthier.serving.daily_budget import DailyBudget
+from tests.patience import PATIENCE_SECONDS
 
 LOOK = """
 import sqlite3, sys
@@ -31,7 +32,7 @@ database.close()
 def look(path: Path) -> bytes:
     """What another process reads in the file, before it closes it."""
     asked = [sys.executable, "-c", LOOK, str(path)]
-    return subprocess.run(asked, stdout=subprocess.PIPE, check=True, timeout=30).stdout
+    return subprocess.run(asked, stdout=subprocess.PIPE, check=True, timeout=PATIENCE_SECONDS).stdout
 
 
 def test_a_database_is_made_for_its_owner_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from luthier.processes import build_of_luthier, ending_signals, queued_signals, start_time
+from tests.patience import PATIENCE_SECONDS
 
 
 def test_a_running_process_keeps_its_start_time() -> None:
@@ -37,5 +38,5 @@ def test_signals_that_end_a_command_wait_in_a_queue_and_handlers_come_back() -> 
     with queued_signals() as came:
         for number in before:
             signal.raise_signal(number)
-        assert [came.get(timeout=5) for _ in before] == list(before)
+        assert [came.get(timeout=PATIENCE_SECONDS) for _ in before] == list(before)
     assert {number: signal.getsignal(number) for number in before} == before

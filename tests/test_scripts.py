@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MOST_SECONDS = 300
-"""Longest that one command may take."""
 
 
 class Copy:
@@ -63,7 +63,7 @@ class Copy:
             text=True,
             cwd=self.folder,
             env=self.environment,
-            timeout=MOST_SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

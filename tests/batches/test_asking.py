@@ -18,6 +18,7 @@ from luthier.errors import Interrupted, UserError
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.batches.asker import QUICK, ask, requests
 from tests.conftest import KEY, priced
+from tests.patience import PATIENCE_SECONDS
 
 LINES = "batches/chat/completions"
 
@@ -138,11 +139,11 @@ def test_a_service_may_be_away_while_its_batches_are_waited_for(
     port, endpoint = first.port, priced(first)
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(ask, engine, requests(5), endpoint)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "GET batches/{id}" not in first.received.by_path:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         first.stop()
         time.sleep(1.0)
         with LocalServer(models=models, api_key=KEY, folder=folder, port=port):
-            assert asking.result(30).answered == 5
+            assert asking.result(PATIENCE_SECONDS).answered == 5

@@ -17,6 +17,7 @@ from luthier.errors import BudgetReached, EndpointError, QuotaError, UserError
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.batches.asker import QUICK, ask, requests
 from tests.conftest import KEY, priced
+from tests.patience import PATIENCE_SECONDS
 
 LINES = "batches/chat/completions"
 
@@ -38,7 +39,7 @@ def sizes(server: LocalServer) -> list[int]:
 
 def until_ended(server: LocalServer) -> None:
     client = openai.OpenAI(base_url=server.base_url, api_key=KEY)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(batch.status not in ENDED for batch in client.batches.list()):
         assert time.monotonic() < deadline, "the batch did not end"
         time.sleep(0.05)
@@ -71,7 +72,7 @@ def test_what_a_cancelled_batch_answered_is_kept(engine: Engine, endpoint: Endpo
     server.faults.add(Fault("slow", contains="pasta", delay_seconds=30))
     asked = [*requests(8), *requests(8, "pasta")]
     (batch,) = ask(engine, asked, endpoint, wait=False).batches
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while server.received.by_path.get(LINES, 0) < 16:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -17,6 +17,7 @@ from luthier.journal.batch_table import BatchTable
 from luthier_local import Fault, LocalServer
 from tests.batches.asker import ask, requests
 from tests.conftest import KEY, REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ ROWS = 24
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not happened():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.002)
@@ -96,6 +97,6 @@ def test_two_processes_at_once_order_each_request_once(endpoint: Endpoint, serve
     program = [sys.executable, "-m", "tests.batches.killed", endpoint.model_dump_json(exclude_defaults=True), str(ROWS)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     both = [subprocess.Popen(program, cwd=REPOSITORY, env=environment) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(PATIENCE_SECONDS) for process in both] == [0, 0]
     assert bought(server) == 1 and server.received.by_path[LINES] == ROWS
     assert all(answer.from_journal for answer in engine.run(requests(ROWS), endpoint))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from luthier import __version__
+from tests.patience import PATIENCE_SECONDS
 
 CODE = """
 import sys
@@ -24,12 +25,14 @@ main()
 
 
 def test_the_module_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "luthier", "--version"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "luthier", "--version"], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert (done.returncode, done.stdout.strip()) == (0, __version__)
 
 
 def test_results_and_progress_keep_their_order_in_one_log_file(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as both:
-        subprocess.run([sys.executable, "-c", CODE], stdout=both, stderr=both, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", CODE], stdout=both, stderr=both, check=True, timeout=PATIENCE_SECONDS)
     assert log.read_text().splitlines() == ["a result", "progress", "another result"]

@@ -15,6 +15,7 @@ import luthier as lt
 from luthier_local import LocalServer, ModelCard
 from tests.cli.conftest import Run
 from tests.conftest import KEY, reviews
+from tests.patience import PATIENCE_SECONDS
 from tests.tuning.conftest import BASE
 
 TABLES = ("--train", "train.csv", "--validation", "validation.csv")
@@ -134,4 +135,4 @@ def test_help_names_every_part_and_loads_nothing_heavy(run: Run) -> None:
         "heavy = {'mlflow', 'pandas', 'numpy', 'optuna', 'sqlalchemy', 'plotly', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=PATIENCE_SECONDS)

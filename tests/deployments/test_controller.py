@@ -30,10 +30,10 @@ from luthier.packaging.recorded_answers import FILE
 from luthier.processes import start_time
 from luthier.serving.server_file import ServerFile
 from luthier.serving.settings import ServerSettings
+from tests.patience import PATIENCE_SECONDS, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="deployments need unix sockets")]
 
-LIMIT_SECONDS = 40
 WATCH_SECONDS = 1
 PAUSE_SECONDS = 0.01
 """Between two requests of a client: servers that start need the processor too."""
@@ -52,10 +52,7 @@ class Scene:
     def start_controller(self) -> None:
         program = "import sys; from luthier.deployments.controller import main; sys.exit(main(alias_seconds=0.5))"
         self.controller = subprocess.Popen([sys.executable, "-P", "-c", program])
-        begun = time.monotonic()
-        while (found := self.store.controller()) is None or found.pid != self.controller.pid:
-            assert time.monotonic() - begun < LIMIT_SECONDS
-            time.sleep(0.02)
+        until(lambda: (found := self.store.controller()) is not None and found.pid == self.controller.pid)
 
     def deploy(self, uri: str, name: str = "mood", **config: str) -> int:
         request = DeploymentRequest(
@@ -70,7 +67,7 @@ class Scene:
         """Waits until a deployment is as it should be; returns the seconds."""
         begun = time.monotonic()
         while not test(found := self.store.one(name)):
-            if time.monotonic() - begun > LIMIT_SECONDS:
+            if time.monotonic() - begun > PATIENCE_SECONDS:
                 said = "\n".join(one.words for one in self.store.events(name))
                 raise AssertionError(f"it is {found}\n{said}")
             time.sleep(0.02)
@@ -99,11 +96,11 @@ class Scene:
             self.store.delete(one.name)
         if self.controller.poll() is not None:
             self.start_controller()
-        until = time.monotonic() + LIMIT_SECONDS
+        until = time.monotonic() + PATIENCE_SECONDS
         while self.store.deployments() and time.monotonic() < until:
             time.sleep(0.05)
         self.controller.terminate()
-        self.controller.wait(10)
+        self.controller.wait(PATIENCE_SECONDS)
         left = [one.process for found in self.store.deployments() for one in found.revisions if one.process]
         for process in left:
             if start_time(process.pid) == process.start_time:
@@ -114,7 +111,7 @@ class Scene:
 
 @contextmanager
 def connection(url: str) -> Iterator[http.client.HTTPConnection]:
-    made = http.client.HTTPConnection(urlparse(url).netloc, timeout=LIMIT_SECONDS)
+    made = http.client.HTTPConnection(urlparse(url).netloc, timeout=PATIENCE_SECONDS)
     try:
         yield made
     finally:
@@ -158,7 +155,7 @@ def load(scene: Scene) -> Iterator[Counter[tuple[int, str | None, str] | str]]:
     yield seen
     stopping.set()
     for thread in threads:
-        thread.join(LIMIT_SECONDS)
+        thread.join(PATIENCE_SECONDS)
 
 
 def test_an_update_and_a_rollback_under_load_fail_no_request(scene: Scene) -> None:
@@ -238,7 +235,7 @@ def test_a_moved_alias_is_an_update_and_a_stopped_or_deleted_deployment_leaves_n
         scene.ask()
     assert scene.store.one("mood").serving is None
     scene.store.delete("mood")
-    until = time.monotonic() + LIMIT_SECONDS
+    until = time.monotonic() + PATIENCE_SECONDS
     while scene.store.deployments() and time.monotonic() < until:
         time.sleep(0.02)
     assert not deployment_folder("mood").exists()
@@ -249,7 +246,7 @@ def test_a_second_controller_of_a_user_ends_at_once(scene: Scene) -> None:
         [sys.executable, "-P", "-m", "luthier.deployments.controller"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 2

@@ -20,6 +20,7 @@ from luthier.serving.server import RunningServer, serve_in_background
 from luthier.serving.settings import ServerSettings
 from tests.conftest import KEY
 from tests.measured_models import TECHNIQUES, MeasuredModels
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +139,7 @@ def test_a_check_that_asks_no_service_costs_nothing_and_an_unknown_price_is_said
 
 
 def metric(url: str, name: str) -> float:
-    with urlopen(f"{url}/metrics", timeout=10) as page:
+    with urlopen(f"{url}/metrics", timeout=PATIENCE_SECONDS) as page:
         return next(
             float(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith(f"{name} ")
         )

@@ -25,6 +25,7 @@ from luthier.serving.settings import ServerSettings
 from tests.conftest import KEY, reviews
 from tests.deployments.deployed import deployed
 from tests.measured_models import TECHNIQUES, MeasuredModels
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="deployments need unix sockets")]
 
@@ -43,7 +44,11 @@ for arguments in json.loads(sys.argv[1]):
 
 def run_commands(*commands: list[str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, json.dumps(commands)], capture_output=True, text=True, timeout=150, check=False
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -122,7 +127,7 @@ def curl(url: str, body: dict[str, Any]) -> Any:
         ["curl", "-sS", "-H", "Content-Type: application/json", "-d", json.dumps(body), f"{url}/invocations"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     return json.loads(done.stdout)["predictions"]

@@ -17,6 +17,7 @@ from luthier.deployments.records import ResolvedModel, ServerProcess, revision_f
 from luthier.deployments.store import DeploymentStore
 from luthier.errors import UserError
 from luthier.serving.settings import ServerSettings
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_processes_write_at_once_and_one_that_is_killed_leaves_whole_revisions(d
     endless, *others = programs
     assert endless.stdout is not None
     assert endless.stdout.readline() == "wrote\n"
-    assert [program.communicate(timeout=60)[1] for program in others] == [None, None]
+    assert [program.communicate(timeout=PATIENCE_SECONDS)[1] for program in others] == [None, None]
     endless.kill()
     endless.communicate()
     assert [program.returncode for program in programs] == [-signal.SIGKILL, 0, 0]

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from luthier.deployments.records import controller_log
 from luthier.deployments.supervision import ensure_running, state, stop
 from luthier.errors import UserError
 from luthier.processes import start_time
-
-SECONDS = 40.0
+from tests.patience import PATIENCE_SECONDS, until
 
 
 @pytest.fixture(params=["short"])
@@ -46,13 +44,6 @@ def environment_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
-
-
-def until(fact: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def supervisord_pid() -> int:
@@ -141,7 +132,7 @@ def test_two_that_ask_at_once_share_one_controller(home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    said = [caller.communicate(timeout=SECONDS) for caller in callers]
+    said = [caller.communicate(timeout=PATIENCE_SECONDS) for caller in callers]
     assert {out for out, _ in said} == {f"{state().controller_pid}\n".encode()}, said
 
     until(lambda: len(controllers(home)) == 1)
@@ -164,7 +155,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 @pytest.mark.slow
 def test_a_controller_outlives_the_terminal_that_it_was_started_from(home: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_TERMINAL], capture_output=True, text=True, timeout=SECONDS, check=True
+        [sys.executable, "-c", IN_A_TERMINAL], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
     )
     assert int(done.stdout) == -signal.SIGHUP, done
 
@@ -201,4 +192,4 @@ import sys
 sys.modules |= dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios", "uvloop"))
 import luthier.deployments.supervision, luthier.deployments.targets.local, luthier.serving.worker
 """
-    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=SECONDS)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=PATIENCE_SECONDS)

@@ -12,6 +12,7 @@ import pytest
 
 from luthier.deployments.systemd_unit import SystemdUnit, unit_text
 from luthier.errors import UserError
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="deployments run on Linux and macOS")
 
@@ -61,7 +62,7 @@ def test_systemd_finds_no_fault_in_the_unit_even_for_an_odd_home(
         env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     # Of a key or an escape that it does not know systemd only warns.
     assert done.returncode == 0 and file.name not in done.stderr, done.stderr

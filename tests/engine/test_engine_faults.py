@@ -11,6 +11,7 @@ import pytest
 from luthier.endpoints import Answer, Endpoint, Engine, Journal, Report, compatible
 from luthier.errors import EndpointError, QuotaError
 from luthier_local import Fault, LocalServer, ModelCard
+from tests.patience import PATIENCE_SECONDS
 from tests.questions import question, questions
 from tests.scripted_server import serving
 
@@ -263,7 +264,7 @@ def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch,
     def come_back() -> None:
         time.sleep(0.5)
         with LocalServer(api_key="sk-1", port=port):
-            done.wait(10)
+            done.wait(PATIENCE_SECONDS)
 
     done = threading.Event()
     server = threading.Thread(target=come_back)

@@ -12,6 +12,7 @@ import pytest
 from luthier.endpoints import Journal
 from luthier.engine.shared_journal import MOST_UNCOMMITTED
 from luthier_local import LocalServer
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def start(server: LocalServer, count: int, *more: str) -> subprocess.Popen[str]:
 
 
 def wait_for(server: LocalServer, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while server.received.total < count:
         assert time.monotonic() < deadline, f"only {server.received.total} requests came"
         time.sleep(0.005)
@@ -48,7 +49,7 @@ def test_after_kill_9_only_what_was_in_flight_or_not_committed_is_sent_again(slo
     wait_for(slow, 400)
     asker.kill()
     asker.communicate()
-    out, err = (again := start(slow, 1000)).communicate(timeout=60)
+    out, err = (again := start(slow, 1000)).communicate(timeout=PATIENCE_SECONDS)
     assert again.returncode == 0, err
     answered, from_journal = map(int, out.split())
     assert answered == 1000
@@ -71,7 +72,7 @@ def test_after_kill_9_only_texts_that_are_not_in_the_journal_are_embedded_again(
         journal.close()
         repaid = sum(len(body["input"]) for body in server.received.bodies) - kept
         assert 0 <= repaid < 8_000 - kept
-        out, err = (again := start(server, 8_000, "embedding")).communicate(timeout=120)
+        out, err = (again := start(server, 8_000, "embedding")).communicate(timeout=PATIENCE_SECONDS)
         assert again.returncode == 0, err
         assert list(map(int, out.split())) == [8_000, kept]
         texts = [text for body in server.received.bodies for text in body["input"]]
@@ -84,7 +85,7 @@ def test_a_signal_drains_and_says_how_to_go_on(slow: LocalServer, clean_home: Pa
     asker = start(slow, 2000)
     wait_for(slow, 200)
     asker.send_signal(number)
-    _, err = asker.communicate(timeout=30)
+    _, err = asker.communicate(timeout=PATIENCE_SECONDS)
     assert asker.returncode == 130
     assert "Traceback" not in err
     lines = err.splitlines()
@@ -100,14 +101,14 @@ def test_a_signal_drains_and_says_how_to_go_on(slow: LocalServer, clean_home: Pa
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K", "sk-1")
-    with LocalServer(api_key="sk-1", latency_seconds=30) as server:
+    with LocalServer(api_key="sk-1", latency_seconds=3600) as server:
         asker = start(server, 100)
         wait_for(server, 4)
         asker.send_signal(signal.SIGINT)
         assert asker.stderr is not None
         assert asker.stderr.readline().startswith("stopping")
         asker.send_signal(signal.SIGINT)
-        asker.communicate(timeout=5)
+        asker.communicate(timeout=PATIENCE_SECONDS)
         assert asker.returncode == 130
 
 
@@ -115,7 +116,7 @@ def test_two_programs_with_the_same_rows_ask_once(slow: LocalServer, clean_home:
     both = [start(slow, 2000), start(slow, 2000)]
     fetched = 0
     for asker in both:
-        out, err = asker.communicate(timeout=60)
+        out, err = asker.communicate(timeout=PATIENCE_SECONDS)
         assert asker.returncode == 0, err
         answered, from_journal = map(int, out.split())
         assert answered == 2000
@@ -125,7 +126,7 @@ def test_two_programs_with_the_same_rows_ask_once(slow: LocalServer, clean_home:
     journal = Journal(clean_home / "journal.db")
     assert journal.size().answers == 2000
     journal.close()
-    out, _ = start(slow, 2000).communicate(timeout=60)
+    out, _ = start(slow, 2000).communicate(timeout=PATIENCE_SECONDS)
     assert out.split() == ["2000", "2000"]
 
 
@@ -136,7 +137,7 @@ def test_after_kill_9_of_one_the_other_finishes_all(slow: LocalServer, clean_hom
     wait_for(slow, 700)
     first.kill()
     first.communicate()
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, err
     assert out.split()[0] == "1500"
     assert slow.received.total - 1500 <= MOST_REPAID, "only what was in flight or not committed is asked twice"
@@ -148,9 +149,9 @@ def test_a_program_that_is_interrupted_leaves_the_rest_to_the_other(slow: LocalS
     second = start(slow, 1500)
     wait_for(slow, 700)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=30)
+    first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == 130
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, err
     assert out.split()[0] == "1500"
     assert slow.received.total == 1500
@@ -160,7 +161,9 @@ def test_a_program_that_only_looks_makes_no_thread_and_ends() -> None:
     program = (
         "from luthier.endpoints import Engine, Journal, default_engine; Engine(Journal.in_memory()); default_engine()"
     )
-    ran = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=20)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
@@ -168,7 +171,7 @@ def test_a_program_that_only_looks_makes_no_thread_and_ends() -> None:
 def test_leaving_without_a_word_is_clean(slow: LocalServer) -> None:
     program = ASKER.read_text().replace("with draining(engine):", "if True:")
     command = [sys.executable, "-W", "error", "-c", program, slow.base_url, "20"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert ran.returncode == 0
     assert ran.stderr == ""
 
@@ -181,5 +184,5 @@ def test_names_are_imported_when_they_are_used() -> None:
         "import luthier.endpoints as room\n"
         "[getattr(room, name) for name in room.__all__]\n"
     )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (ran.stdout, ran.stderr) == ("[]\n", "")

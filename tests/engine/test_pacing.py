@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.throttled import Account, Outcome, Service, Time, Told, ask
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +124,7 @@ def test_a_service_that_does_not_throttle_is_asked_at_full_speed() -> None:
 def test_over_http_every_way_of_throttling_gives_the_allowed_rate() -> None:
     program = [sys.executable, str(ROOT / "benchmarks" / "throttling.py")]
     command = [*program, "--rows", "400", "--per-second", "20", "--without", "sdk"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, env={**os.environ})
     assert ran.returncode == 0, ran.stderr
     lines = [line.split() for line in ran.stdout.splitlines()[2:]]
     assert [line[0] for line in lines] == ["seconds", "ms", "date", "none", "headers", "random"]

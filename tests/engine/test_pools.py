@@ -13,6 +13,7 @@ import pytest
 from luthier.endpoints import Answer, Budget, Endpoint, Engine, Journal, Limits, Price, Report
 from luthier.errors import EndpointError, UserError
 from luthier_local import Fault, LocalServer, ModelCard
+from tests.patience import PATIENCE_SECONDS
 from tests.questions import question, questions
 
 KEY = "sk-of-all-three"
@@ -181,7 +182,7 @@ def test_a_server_killed_in_the_middle_costs_no_row(servers: list[LocalServer], 
                 killed.set()
 
     def kill() -> None:
-        killed.wait(30)
+        killed.wait(PATIENCE_SECONDS)
         servers[1].stop()
 
     thread = threading.Thread(target=kill)
@@ -261,7 +262,7 @@ def test_an_account_that_is_also_asked_alone_shares_its_limits(servers: list[Loc
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     seconds = time.monotonic() - began
     engine.close()
     assert servers[0].received.total <= 3 + 10 * seconds

@@ -13,6 +13,7 @@ from luthier.engine.estimates import Pricing
 from luthier.engine.shared_journal import SharedJournal
 from luthier.journal.journal import JournalEntry
 from luthier.providers.prices import PriceBook
+from tests.patience import PATIENCE_SECONDS
 
 KEYS = [bytes([number]) * 32 for number in range(4)]
 
@@ -75,7 +76,7 @@ class GatedJournal(Journal):
         self.gates = {key: threading.Event() for key in KEYS}
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, JournalEntry]:
-        assert self.gates[keys[0]].wait(10)
+        assert self.gates[keys[0]].wait(PATIENCE_SECONDS)
         return super().lookup(keys)
 
 

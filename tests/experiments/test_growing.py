@@ -29,6 +29,7 @@ from luthier_local import Fault, LocalServer
 from tests.conftest import REPOSITORY
 from tests.evaluation.answering import candidate, simulated
 from tests.evaluation.answering import table as labelled
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("tracker")
 
@@ -185,7 +186,7 @@ def test_a_notebook_has_one_output_that_grows_and_leaves_when_the_board_is_compl
     cells = [nbformat.v4.new_code_cell(code) for code in (fails, works)]  # type: ignore[no-untyped-call]
     book = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(book, timeout=120, resources=resources, allow_errors=True).execute()
+    NotebookClient(book, timeout=PATIENCE_SECONDS, resources=resources, allow_errors=True).execute()
     stopped, complete = (
         [one["data"]["text/html"] for one in cell.outputs if one.output_type == "display_data"] for cell in book.cells
     )

@@ -23,6 +23,7 @@ from luthier_local.jobs.stored_job import StoredJob
 from tests.conftest import REPOSITORY
 from tests.importing.account import JOBS, SUCCEEDED, Account
 from tests.importing.test_import_jobs import TIMING, by_job, runs, setup
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -43,7 +44,7 @@ def test_killed_in_the_middle_the_next_import_completes_it(
     account: Account, store: str, tmp_path: Path, so_many: int
 ) -> None:
     process = start(account.write_endpoint(tmp_path / "account.yaml"), store)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(runs()) < so_many:
         assert process.poll() is None, Path("import.log").read_text()
         assert time.monotonic() < deadline
@@ -74,7 +75,7 @@ def unlike(run: Run, other: Run) -> set[str]:
 def test_two_imports_at_the_same_moment_make_one_run_of_each_job(account: Account, store: str, tmp_path: Path) -> None:
     file = account.write_endpoint(tmp_path / "account.yaml")
     both = [start(file, store) for _ in range(2)]
-    assert {process.wait(120) for process in both} == {3}
+    assert {process.wait(PATIENCE_SECONDS) for process in both} == {3}
     assert len(by_job(runs())) == len(runs()) == len(JOBS)
 
 

@@ -27,6 +27,7 @@ from luthier.techniques.finetune import Tuned
 from luthier.tracking.runs import TAGS, begin_run
 from luthier.tracking.stores import experiment_called
 from tests.conftest import KEY
+from tests.patience import PATIENCE_SECONDS
 
 PLACE = "https://api.openai.com/v1"
 MODEL = "ft:gpt:me:stars:abc"
@@ -138,10 +139,10 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE_SECONDS):
                     break
             except OSError:
                 assert time.monotonic() < deadline and server.poll() is None
@@ -171,7 +172,7 @@ def lacking(upstream: str, status: int, marks: tuple[str, ...]) -> Iterator[str]
             kept = {name: value for name, value in self.headers.items() if name.lower() not in OF_THE_CONNECTION}
             asked = urllib.request.Request(upstream + self.path, body or None, kept, method=self.command)
             try:
-                with urllib.request.urlopen(asked, timeout=60) as given:
+                with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as given:
                     self.reply(given.status, given.read())
             except urllib.error.HTTPError as refused:
                 self.reply(refused.code, refused.read())

@@ -17,6 +17,7 @@ from luthier.errors import UserError
 from luthier.journal.journal import JournalEntry
 from luthier.journal.schema import MIGRATIONS, m001_answers, m002_snapshots
 from luthier.providers.keys import answer_key, key_prefix
+from tests.patience import PATIENCE_SECONDS
 
 
 def entry(key: bytes = b"k", state: str = "answered", **more: object) -> JournalEntry:
@@ -90,7 +91,7 @@ def test_submitted_entries_are_committed_before_it_is_said(path: Path) -> None:
         told.set()
 
     journal.submit([entry(b"1"), entry(b"2")], done)
-    assert told.wait(10)
+    assert told.wait(PATIENCE_SECONDS)
     assert seen == [(None, 2)]
     journal.close()
     journal.submit([entry(b"3")], lambda error: None)
@@ -269,12 +270,12 @@ def test_two_processes_write_at_once_and_nothing_is_lost(path: Path) -> None:
 def test_it_works_on_both_sides_of_a_fork(path: Path) -> None:
     journal, told = Journal(path), threading.Event()
     journal.submit([entry(b"parent")], lambda error: told.set())
-    assert told.wait(10)
+    assert told.wait(PATIENCE_SECONDS)
     child = os.fork()
     if child == 0:
         done = threading.Event()
         journal.submit([entry(b"child")], lambda error: done.set())
-        os._exit(0 if done.wait(10) and len(journal.lookup([b"parent", b"child"])) == 2 else 1)
+        os._exit(0 if done.wait(PATIENCE_SECONDS) and len(journal.lookup([b"parent", b"child"])) == 2 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     journal.put([entry(b"after")])
     assert journal.size().answers == 3

@@ -15,6 +15,7 @@ import pytest
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
 from luthier.journal.journal import JournalEntry
 from luthier_local import Fault, LocalServer, ModelCard
+from tests.patience import PATIENCE_SECONDS
 from tests.questions import questions
 
 KEYS = [bytes([number]) * 32 for number in range(4)]
@@ -55,7 +56,7 @@ def endpoint(server: LocalServer) -> Endpoint:
 
 def no_leases_are_left(path: Path) -> bool:
     connection = sqlite3.connect(path)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     left = 1
     while left and time.monotonic() < deadline:
         left = connection.execute("SELECT count(*) FROM leases").fetchone()[0]

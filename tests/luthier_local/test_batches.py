@@ -13,7 +13,8 @@ import pytest
 from openai.types import Batch
 
 from luthier_local import Fault, LocalServer, ModelCard
-from tests.luthier_local.tuning import BASE, chat, served, submit, until, upload, wait
+from tests.luthier_local.tuning import BASE, chat, served, submit, upload, wait
+from tests.patience import until
 
 CARDS = [ModelCard("stars", embeddings=True), ModelCard("small", context_tokens=64), BASE]
 

@@ -12,6 +12,7 @@ import pytest
 
 from luthier.errors import MissingPart
 from luthier_local.fetch import Distribution, fetch, is_cached, pip_command
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +151,7 @@ def test_processes_that_want_the_same_wait_for_one_download(own_index: Path, tmp
     wanted = pinned(wheel_in(own_index))
     program = f"from luthier_local.fetch import Distribution, fetch; print(fetch({wanted!r}))"
     racing = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = {process.communicate(timeout=120)[0].strip() for process in racing}
+    said = {process.communicate(timeout=PATIENCE_SECONDS)[0].strip() for process in racing}
     assert said == {str(wanted.folder)}
     assert len(left_over(tmp_path)) == 3
 

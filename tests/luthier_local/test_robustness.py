@@ -9,10 +9,11 @@ import socket
 import pytest
 
 from luthier_local import LocalServer, ModelCard
+from tests.patience import PATIENCE_SECONDS
 
 
 def status_of(server: LocalServer, path: str, body: bytes | None = None, host: str | None = None) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
     headers = {"Authorization": f"Bearer {server.api_key}"} | ({"Host": host} if host is not None else {})
     connection.request("POST" if body is not None else "GET", path, body, headers)
     status = connection.getresponse().status
@@ -62,7 +63,7 @@ def test_json_that_is_nested_as_deep_as_can_be_read_is_no_bug_of_the_server(serv
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127"])
 def test_a_connection_without_a_request_is_closed(sent: bytes) -> None:
     with LocalServer(models=[ModelCard("stars")], idle_seconds=0.2) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as idle:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as idle:
             idle.sendall(sent)
             while idle.recv(4096):
                 pass

@@ -14,6 +14,7 @@ import pytest
 from luthier.errors import EndpointError
 from luthier_local import LocalServer, ModelCard
 from tests.luthier_local.tuning import served
+from tests.patience import PATIENCE_SECONDS
 
 
 def ask(client: openai.OpenAI, text: str = "it is a camera", model: str = "stars") -> str | None:
@@ -118,11 +119,11 @@ def test_a_stopped_server_frees_its_port_even_with_requests_open() -> None:
         port = server.port
         with openai.OpenAI(base_url=server.base_url, api_key=server.api_key, max_retries=0) as client:
             waiting = pool.submit(ask, client, "x", "deterministic")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while not server.received.total and time.monotonic() < deadline:
                 time.sleep(0.005)
             server.stop()
-            assert isinstance(waiting.exception(timeout=10), openai.APIConnectionError)
+            assert isinstance(waiting.exception(timeout=PATIENCE_SECONDS), openai.APIConnectionError)
     with LocalServer(port=port) as again:
         assert again.port == port
 

@@ -8,9 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -21,17 +20,11 @@ from luthier.processes import start_time
 from luthier.providers.local_service import attach
 from luthier_local.api_errors import ApiError
 from luthier_local.service import Leases
+from tests.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
 ATTACH = "from luthier.providers.local_service import attach; s = attach('deterministic'); print(s.pid, s.port)"
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def announced(home: Path) -> dict[str, object]:
@@ -71,7 +64,7 @@ def test_the_second_attach_finds_the_first_ones_server(home: Path) -> None:
 
 def test_processes_that_race_start_one_server(home: Path) -> None:
     racing = [subprocess.Popen([sys.executable, "-c", ATTACH], stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = {process.communicate(timeout=60)[0].strip() for process in racing}
+    said = {process.communicate(timeout=PATIENCE_SECONDS)[0].strip() for process in racing}
     assert len(said) == 1
     assert "" not in said
 
@@ -196,7 +189,7 @@ def test_the_foreground_server_says_where_it_is_and_ends_at_sigterm(clean_home: 
     with urllib.request.urlopen(request) as response:
         assert response.status == 200
     running.send_signal(signal.SIGTERM)
-    _, errors = running.communicate(timeout=20)
+    _, errors = running.communicate(timeout=PATIENCE_SECONDS)
     assert (running.returncode, errors) == (0, "")
 
 

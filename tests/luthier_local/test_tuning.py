@@ -25,10 +25,10 @@ from tests.luthier_local.tuning import (
     served,
     steps_of,
     submit,
-    until,
     upload,
     wait,
 )
+from tests.patience import until
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from luthier_local.jobs.job_service import JobService, JobSettings
 from luthier_local.jobs.job_store import JobStore, passes
 from luthier_local.jobs.stored_job import StoredJob
 from tests.luthier_local.test_batches import finish, line, start
-from tests.luthier_local.tuning import BASE, digest, results, served, steps_of, submit, until, wait
+from tests.luthier_local.tuning import BASE, digest, results, served, steps_of, submit, wait
+from tests.patience import until
 
 CARDS = [BASE, ModelCard("stars")]
 

@@ -15,7 +15,8 @@ import pytest
 from luthier.processes import start_time
 from luthier.providers.local_service import attach
 from tests.luthier_local.test_batches import counts, finish, line, read, start
-from tests.luthier_local.tuning import BASE, digest, results, reviews, served, steps_of, submit, until, upload, wait
+from tests.luthier_local.tuning import BASE, digest, results, reviews, served, steps_of, submit, upload, wait
+from tests.patience import until
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,7 @@ import csv
 import io
 import json
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +15,7 @@ import openai
 from openai.types.fine_tuning import FineTuningJob
 
 from luthier_local import LocalServer, ModelCard
+from tests.patience import until
 
 BASE = ModelCard("tiny", backend="tunable-hashed", completions=False)
 SOUNDS = {"1": "terrible awful", "2": "bad dull", "3": "okay average", "4": "good tasty", "5": "great wonderful"}
@@ -73,13 +73,6 @@ def submit(client: openai.OpenAI, count: int = 60, held_out: int = 40, **given: 
             **given,
         }
     )
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def wait(client: openai.OpenAI, job: FineTuningJob, *states: str) -> FineTuningJob:

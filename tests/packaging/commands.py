@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 
 COLUMNS = ["label", "probability", "p_1", "p_2", "p_3", "p_4", "p_5", "expected", "state"]
 BIN = Path(sys.executable).parent
@@ -50,15 +51,15 @@ def served(store: str, model_uri: str) -> Iterator[str]:
             raise
         finally:
             os.killpg(server.pid, 15)
-            server.wait(30)
+            server.wait(PATIENCE_SECONDS)
 
 
 def invoked(url: str, texts: pd.Series[Any]) -> dict[str, Any]:
     """What the server answers to these texts, as soon as it listens."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/ping", timeout=5):
+            with urllib.request.urlopen(f"{url}/ping", timeout=PATIENCE_SECONDS):
                 break
         except OSError:
             if time.monotonic() > deadline:
@@ -71,6 +72,6 @@ def invoked(url: str, texts: pd.Series[Any]) -> dict[str, Any]:
         json.dumps({"dataframe_records": records}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=120) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
         found: dict[str, Any] = json.loads(reply.read(), parse_constant=pytest.fail)
     return found

@@ -16,6 +16,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from tests.conftest import REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -41,7 +42,7 @@ def answer_without_luthier(*folders: Path, cwd: Path) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-S", "-c", ANSWER, *map(str, folders)],
         env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 import luthier as lt
 from luthier.tracking.runs import tag_of
 from luthier.tracking.stores import no_autologging
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -160,12 +161,12 @@ def test_autologging_stays_off_until_the_last_of_several_has_ended() -> None:
     def other() -> None:
         with no_autologging():
             inside.set()
-            go.wait(10)
+            go.wait(PATIENCE_SECONDS)
 
     thread = threading.Thread(target=other)
     with no_autologging():
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(PATIENCE_SECONDS)
     assert off()
     go.set()
     thread.join()

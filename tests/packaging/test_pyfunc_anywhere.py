@@ -16,6 +16,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint, Limits
 from luthier_local import LocalServer
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -32,7 +33,7 @@ async def test_inside_a_running_loop_it_answers_as_outside(uri: str) -> None:
     texts = reviews(30)[["text"]]
     inside = mlflow.pyfunc.load_model(uri).predict(texts)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        outside = pool.submit(lambda: mlflow.pyfunc.load_model(uri).predict(texts)).result(60)
+        outside = pool.submit(lambda: mlflow.pyfunc.load_model(uri).predict(texts)).result(PATIENCE_SECONDS)
     pd.testing.assert_frame_equal(inside, outside)
     assert (inside["state"] == "ok").all()
 
@@ -72,7 +73,7 @@ def test_a_process_that_is_forked_while_others_predict_answers(uri: str) -> None
             codes = [forked(predict, pd.DataFrame({"text": [f"child {number}"] * 5})) for number in range(5)]
         finally:
             over.set()
-        assert all(each.result(60) for each in running)
+        assert all(each.result(PATIENCE_SECONDS) for each in running)
     assert codes == [0] * 5
 
 

@@ -15,6 +15,7 @@ from luthier.evaluation.ranking import build_leaderboard
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from tests.browser import HEADLESS, browser_program
+from tests.patience import PATIENCE_SECONDS
 
 FLAGS = (*HEADLESS, "--window-size=1200,6000", "--virtual-time-budget=8000", "--enable-logging=stderr")
 
@@ -38,7 +39,7 @@ def chromium(tmp_path: Path) -> Callable[[Path], Opened]:
             [found, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", file.as_uri()],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=True,
             env={**os.environ, "HOME": str(tmp_path)},
         )

@@ -17,6 +17,7 @@ import pytest
 
 from luthier.errors import UserError
 from luthier.responsible_ai.dashboard_server import DashboardServer
+from tests.patience import PATIENCE_SECONDS
 from tests.responsible_ai.conftest import Program
 
 PYTHON = Path(sys.executable)
@@ -64,7 +65,7 @@ def serving(program: Program) -> Path:
 
 
 def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
         read: bytes = answer.read()
         return read
 

@@ -21,6 +21,7 @@ from luthier.tasks.task import Task
 from tests.browser import BrowserPage, browser_page
 from tests.cli.conftest import Run, run
 from tests.conftest import KEY
+from tests.patience import PATIENCE_SECONDS
 from tests.scripted_server import serving
 
 __all__ = ["run"]
@@ -78,7 +79,7 @@ def assert_harmless(text: str) -> None:
 
 async def drawn(page: BrowserPage, script: str, count: int) -> None:
     """Waits until an expression is true in so many frames of the page."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while sum([bool(await page.value(script, frame)) for frame in range(3)]) < count:
             await asyncio.sleep(0.1)
 

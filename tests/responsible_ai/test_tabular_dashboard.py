@@ -24,6 +24,7 @@ from luthier.responsible_ai.isolated_program import run_isolated
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 from tests.browser import browser_page
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +144,7 @@ async def test_the_served_page_computes_any_tree_for_itself_alone(
         )
 
         def asked(**headers: str) -> tuple[int, Any]:
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
             connection.request("POST", "/dashboard/0/tree", body, {"Content-Type": "application/json", **headers})
             answer = connection.getresponse()
             said = answer.read()

@@ -18,6 +18,7 @@ from luthier.endpoints import Endpoint, Limits
 from luthier.engine.shared_journal import MOST_UNCOMMITTED
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -53,7 +54,7 @@ def start() -> subprocess.Popen[bytes]:
 
 
 def after(server: LocalServer, requests: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while server.received.total < requests:
         assert process.poll() is None, Path("score.log").read_text()
         assert time.monotonic() < deadline
@@ -66,9 +67,9 @@ def test_killed_in_the_middle_it_asks_again_only_what_was_not_in_the_journal(
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(PATIENCE_SECONDS)
     assert not Path("out.csv").exists()
-    assert start().wait(120) == 0, Path("score.log").read_text()
+    assert start().wait(PATIENCE_SECONDS) == 0, Path("score.log").read_text()
     assert slow_server.received.total - ROWS <= IN_FLIGHT + MOST_UNCOMMITTED
     model.score_file("in.csv", "uninterrupted.csv")
     assert Path("out.csv").read_bytes() == Path("uninterrupted.csv").read_bytes()
@@ -81,7 +82,7 @@ def test_interrupted_it_drains_and_loses_nothing(
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(number)
-    assert process.wait(60) == 130, Path("score.log").read_text()
+    assert process.wait(PATIENCE_SECONDS) == 130, Path("score.log").read_text()
     assert "Traceback" not in Path("score.log").read_text()
     assert not Path("out.csv").exists()
     (run,) = mlflow.search_runs(
@@ -89,5 +90,5 @@ def test_interrupted_it_drains_and_loses_nothing(
     )
     assert run.info.status == "KILLED"
     assert run.data.metrics["spent_usd"] > 0
-    assert start().wait(120) == 0
+    assert start().wait(PATIENCE_SECONDS) == 0
     assert slow_server.received.total == ROWS

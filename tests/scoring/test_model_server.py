@@ -12,6 +12,7 @@ import luthier as lt
 from luthier.serving.keys import KeyFile
 from luthier.serving.scoring_client import NotAnswered, predictions_for
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_it_lets_in_its_own_key_only_and_ends_with_its_block(model: lt.Model) ->
             predictions_for(server.url, [{"text": "good"}])
         with pytest.raises(NotAnswered, match="401"):
             server.predict(["good"], key="lk_other")
-        assert urllib.request.urlopen(f"{server.url}/ready", timeout=10).status == 200
+        assert urllib.request.urlopen(f"{server.url}/ready", timeout=PATIENCE_SECONDS).status == 200
     with pytest.raises(NotAnswered, match="cannot be reached"):
         server.predict(["good"])
 

@@ -13,6 +13,7 @@ import pytest
 
 import luthier as lt
 from luthier.errors import DataError
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -44,7 +45,7 @@ def test_the_output_of_a_pattern_may_be_replaced_by_the_same_score_only(model: l
 def scored(uri: str, source: str, target: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "luthier", "score", uri, source, target, "--yes"],
-        input=given, capture_output=True, timeout=120, check=True,
+        input=given, capture_output=True, timeout=PATIENCE_SECONDS, check=True,
         env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db"},
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from luthier.endpoints import Answer, Endpoint, Engine, RunOptions
 from luthier.errors import DataError, EndpointError, Interrupted, UserError
 from luthier.scoring.spark_job import SparkScore
 from luthier_local import Fault, LocalServer
-from tests.luthier_local.tuning import until
+from tests.patience import until
 from tests.scoring.spark_session import local_spark, task_processes
 
 pytest.importorskip("pyspark")
@@ -113,7 +113,7 @@ def test_a_task_that_is_killed_pays_again_for_its_shard_at_most(
     job = SparkScore(fitted, "in.parquet", "out.parquet", session=spark, shard_rows=20)
     with ThreadPoolExecutor() as beside:
         running = beside.submit(job.run)
-        until(lambda: server.received.total > 4 and len(task_processes()) > 0, 60)
+        until(lambda: server.received.total > 4 and len(task_processes()) > 0)
         os.kill(task_processes()[0], signal.SIGKILL)
         slow.delay_seconds = 0.0
         report = running.result()

@@ -6,9 +6,7 @@ import asyncio
 import http.client
 import json
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +24,7 @@ from luthier.serving.served_model import (
 )
 from luthier.serving.server import RunningServer
 from luthier.serving.settings import ServerSettings
+from tests.patience import PATIENCE_SECONDS
 
 WITHOUT_KEY = ServerSettings(port=0, without_key=True)
 
@@ -125,7 +124,7 @@ def ask(listening: socket.socket, method: str, path: str, body: Any = None, **he
     }
     given = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     host, port = listening.getsockname()
-    connection = http.client.HTTPConnection(host, port, timeout=20)
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
     try:
         connection.request(method, path, given, sent)
         answer = connection.getresponse()
@@ -134,7 +133,7 @@ def ask(listening: socket.socket, method: str, path: str, body: Any = None, **he
         connection.close()
 
 
-def ask_raw(listening: socket.socket, sent: bytes, *, seconds: float = 20) -> bytes:
+def ask_raw(listening: socket.socket, sent: bytes, *, seconds: float = PATIENCE_SECONDS) -> bytes:
     """All that comes back until the server closes."""
     with socket.create_connection(listening.getsockname(), timeout=seconds) as client:
         client.sendall(sent)
@@ -160,11 +159,3 @@ def read_answer(client: socket.socket) -> bytes:
         assert piece, got
         got += piece
     return got
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Waits for what another thread does, 10 s at most."""
-    ends = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < ends
-        threading.Event().wait(0.002)

@@ -20,7 +20,8 @@ from luthier.serving.access_log import AccessLog, server_log
 from luthier.serving.served_model import ScoringAnswer, ServedModelFacts
 from luthier.serving.served_request import ServedRequest
 from luthier.serving.settings import ServerSettings
-from tests.serving.served import EchoModel, ask, running, until
+from tests.patience import PATIENCE_SECONDS, until
+from tests.serving.served import EchoModel, ask, running
 
 FILE = Path("server.log")
 FACTS = ServedModelFacts("models:/stars/3", "stars", "3")
@@ -109,7 +110,7 @@ class Stuck(io.StringIO):
         self.is_free = threading.Event()
 
     def write(self, text: str) -> int:
-        assert self.is_free.wait(10)
+        assert self.is_free.wait(PATIENCE_SECONDS)
         return super().write(text)
 
 
@@ -155,7 +156,7 @@ def test_two_processes_write_one_file_and_no_line_is_lost_when_it_is_renamed(mon
         "        logging.getLogger('luthier.serving').info('%s %d', sys.argv[1], number)\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "ab"]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert [process.wait(timeout=PATIENCE_SECONDS) for process in both] == [0, 0]
     files = [file for file in Path().glob("server.log*") if not file.name.endswith(".lock")]
     said = [json.loads(line)["message"] for file in files for line in file.read_text().splitlines()]
     assert sorted(said) == sorted(f"{name} {number}" for name in "ab" for number in range(1000))

@@ -18,7 +18,8 @@ import pytest
 from luthier.serving.application import LARGEST_BODIES
 from luthier.serving.served_request import ServedRequest
 from luthier.serving.settings import ServerSettings
-from tests.serving.served import EchoModel, ask, ask_raw, running, until
+from tests.patience import PATIENCE_SECONDS, until
+from tests.serving.served import EchoModel, ask, ask_raw, running
 
 KEY = "lk_a-key-of-this-test"
 SECRET = "the soup was cold"
@@ -47,7 +48,7 @@ class Seen:
 
     def next(self) -> ServedRequest:
         with self.came:
-            assert self.came.wait_for(lambda: self.requests, timeout=10)
+            assert self.came.wait_for(lambda: self.requests, timeout=PATIENCE_SECONDS)
             return self.requests.pop(0)
 
 
@@ -142,7 +143,7 @@ def test_a_body_is_counted_before_it_is_read_and_while_it_is(here: socket.socket
         b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection(here.getsockname(), timeout=20) as client:
+    with socket.create_connection(here.getsockname(), timeout=PATIENCE_SECONDS) as client:
         client.sendall(begun)
         for _ in range(800):
             client.sendall(piece)
@@ -273,7 +274,7 @@ def test_bodies_that_are_in_at_one_time_are_bounded_together() -> None:
     body = json.dumps({"inputs": ["a" * 950]}).encode()
     with running(model, settings) as (server, listening), ExitStack() as waiting:
         for _ in range(LARGEST_BODIES):
-            client = waiting.enter_context(socket.create_connection(listening.getsockname(), timeout=20))
+            client = waiting.enter_context(socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS))
             client.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
         until(lambda: len(model.asked) == LARGEST_BODIES)
@@ -307,7 +308,7 @@ def test_a_request_whose_time_is_over_gets_504_and_its_work_ends() -> None:
 def test_work_for_a_client_that_has_gone_ends() -> None:
     model, seen = EchoModel(seconds=60), Seen()
     with running(model, observers=[seen]) as (server, listening):
-        with socket.create_connection(listening.getsockname(), timeout=10) as client:
+        with socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS) as client:
             client.sendall(
                 b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b'Content-Length: 17\r\n\r\n{"inputs": ["a"]}'
@@ -353,7 +354,7 @@ def test_more_requests_than_the_server_takes_get_429_before_their_bodies_are_rea
         assert said.startswith(b"HTTP/1.1 429 ")
         assert b"\r\nretry-after: 1\r\n" in said
         assert ask(listening, "GET", "/ready").status == 200
-        assert [reply.result(10).status for reply in served] == [200, 200]
+        assert [reply.result(PATIENCE_SECONDS).status for reply in served] == [200, 200]
 
 
 def test_mlflows_own_client_gets_its_answers(here: socket.socket) -> None:

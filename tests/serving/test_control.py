@@ -12,6 +12,7 @@ import pytest
 
 from luthier.errors import UserError
 from luthier.serving.control import ControlListener, ServerControl, http_socket_path
+from tests.patience import PATIENCE_SECONDS
 
 
 class Recorded:
@@ -67,7 +68,7 @@ def test_a_listening_socket_goes_to_the_server_and_comes_back(recorded: Recorded
         control.ask("accept", listening)
         address = listening.getsockname()
 
-    with control.listening_socket() as fetched, socket.create_connection(address, timeout=2):
+    with control.listening_socket() as fetched, socket.create_connection(address, timeout=PATIENCE_SECONDS):
         assert fetched.getsockname() == address
         assert not os.get_inheritable(fetched.fileno())
 

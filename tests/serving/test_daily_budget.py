@@ -20,6 +20,7 @@ from luthier.serving.served_model import ScoringRequest
 from luthier.serving.settings import ServerSettings
 from luthier.spec import Fitted
 from tests.conftest import stars
+from tests.patience import PATIENCE_SECONDS
 from tests.serving.test_luthier_served import answered, served
 
 NOON = 1_764_331_200.0
@@ -73,7 +74,7 @@ def spend_and_die(file: Path) -> None:
 def test_what_a_killed_server_spent_or_had_in_flight_stays_spent(tmp_path: Path) -> None:
     child = multiprocessing.get_context("spawn").Process(target=spend_and_die, args=(tmp_path / "spending.db",))
     child.start()
-    child.join(30)
+    child.join(PATIENCE_SECONDS)
     assert child.exitcode == -signal.SIGKILL
     assert DailyBudget(1.0, tmp_path / "spending.db", "stars", now=lambda: NOON).left_usd == 0.25
 

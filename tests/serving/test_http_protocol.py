@@ -20,10 +20,10 @@ from luthier.serving.http_protocol import LimitedHttpProtocol
 from luthier.serving.served_model import ScoringAnswer, ScoringRequest
 from luthier.serving.server import raise_file_limit
 from tests.conftest import REPOSITORY
-from tests.serving.served import EchoModel, ask, ask_raw, read_all, read_answer, running, until
+from tests.patience import PATIENCE_SECONDS, until
+from tests.serving.served import EchoModel, ask, ask_raw, read_all, read_answer, running
 
 READ_SECONDS = 0.3
-ENOUGH_SECONDS = 10.0
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n"
 BODY = b'{"inputs": ["a"]}'
@@ -47,12 +47,12 @@ def here(standing: socket.socket) -> Iterator[socket.socket]:
 
 def drip(listening: socket.socket, begun: bytes, drop: bytes) -> tuple[bytes, float]:
     """Sends a beginning and then a drop every 20 ms; gives what came back until the close, and the seconds to there."""
-    with socket.create_connection(listening.getsockname(), timeout=ENOUGH_SECONDS) as client:
+    with socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS) as client:
         start = time.monotonic()
         client.sendall(begun)
         client.settimeout(0.02)
         got = b""
-        while time.monotonic() - start < ENOUGH_SECONDS:
+        while time.monotonic() - start < PATIENCE_SECONDS:
             try:
                 piece = client.recv(65536)
                 got += piece
@@ -86,25 +86,25 @@ def test_a_request_that_comes_slowly_gets_408_and_the_connection_ends(
     said, seconds = drip(here, begun, drop)
     assert said.startswith(b"HTTP/1.1 408 ")
     assert json.loads(said.partition(b"\r\n\r\n")[2])["error_code"] == "BAD_REQUEST"
-    assert READ_SECONDS * 0.8 < seconds < ENOUGH_SECONDS
+    assert READ_SECONDS * 0.8 < seconds < PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("drop", [b"", b"\r\n"], ids=["silent", "blank lines"])
 def test_a_connection_without_a_request_ends_without_a_word(here: socket.socket, drop: bytes) -> None:
     said, seconds = drip(here, b"", drop)
     assert said == b""
-    assert seconds < ENOUGH_SECONDS
+    assert seconds < PATIENCE_SECONDS
 
 
 def test_time_is_counted_anew_for_each_request_of_a_connection(here: socket.socket) -> None:
-    with socket.create_connection(here.getsockname(), timeout=ENOUGH_SECONDS) as client:
+    with socket.create_connection(here.getsockname(), timeout=PATIENCE_SECONDS) as client:
         client.sendall(HEAD + BODY)
         assert read_answer(client).startswith(b"HTTP/1.1 200 ")
         # Idle for longer than a request may take, which is no fault.
         client.settimeout(READ_SECONDS * 2)
         with pytest.raises(TimeoutError):
             client.recv(1)
-        client.settimeout(ENOUGH_SECONDS)
+        client.settimeout(PATIENCE_SECONDS)
         client.sendall(HEAD + BODY)
         assert read_answer(client).startswith(b"HTTP/1.1 200 ")
         client.sendall(HEAD)
@@ -114,7 +114,7 @@ def test_time_is_counted_anew_for_each_request_of_a_connection(here: socket.sock
 def test_an_answer_may_take_longer_than_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LimitedHttpProtocol, "read_seconds", READ_SECONDS)
     with running(EchoModel(seconds=READ_SECONDS * 3)) as (_, listening):
-        with socket.create_connection(listening.getsockname(), timeout=ENOUGH_SECONDS) as client:
+        with socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS) as client:
             # The beginning of the next request comes with it, and waits for its turn.
             client.sendall(HEAD + BODY + HEAD[:40])
             assert read_answer(client).startswith(b"HTTP/1.1 200 ")
@@ -126,7 +126,7 @@ def test_the_rest_of_a_body_that_was_refused_has_its_time_too(here: socket.socke
     said, seconds = drip(here, HEAD.replace(b"17", b"999999999"), b"x")
     assert said.startswith(b"HTTP/1.1 413 ")
     assert b"408" not in said
-    assert seconds < ENOUGH_SECONDS
+    assert seconds < PATIENCE_SECONDS
 
 
 class LongAnswers(EchoModel):
@@ -148,7 +148,7 @@ def test_a_client_that_reads_its_answer_slowly_gets_all_of_it(monkeypatch: pytes
     monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", 0.2)
     with running(LongAnswers()) as (_, listening), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)
-        client.settimeout(ENOUGH_SECONDS)
+        client.settimeout(PATIENCE_SECONDS)
         client.connect(listening.getsockname())
         client.sendall(HEAD + BODY)
         got, pause = 0, threading.Event()
@@ -170,7 +170,7 @@ def test_a_client_that_reads_its_answer_slowly_gets_all_of_it(monkeypatch: pytes
     ids=["2 MB", "40 KB", "many", "path", "before a body"],
 )
 def test_large_headers_get_431(here: socket.socket, sent: bytes) -> None:
-    with socket.create_connection(here.getsockname(), timeout=ENOUGH_SECONDS) as client:
+    with socket.create_connection(here.getsockname(), timeout=PATIENCE_SECONDS) as client:
         with suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(sent)
         said = read_all(client)
@@ -220,7 +220,7 @@ def test_a_client_that_offers_another_protocol_is_answered_in_http1(here: socket
     # As Java's client does unless it is told not to.
     h2c = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
     websocket = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    with socket.create_connection(here.getsockname(), timeout=ENOUGH_SECONDS) as client:
+    with socket.create_connection(here.getsockname(), timeout=PATIENCE_SECONDS) as client:
         for offer in (h2c, websocket):
             whole = HEAD.replace(b"Content-Type", offer + b"Content-Type") + BODY
             client.sendall(whole)
@@ -260,12 +260,12 @@ def test_a_server_answers_beside_5000_idle_connections(tmp_path: Path) -> None:
     try:
         assert server.stdout is not None
         address = ("127.0.0.1", int(server.stdout.readline()))
-        idle = [socket.create_connection(address, timeout=ENOUGH_SECONDS) for _ in range(5_000)]
-        with socket.create_connection(address, timeout=ENOUGH_SECONDS) as client:
+        idle = [socket.create_connection(address, timeout=PATIENCE_SECONDS) for _ in range(5_000)]
+        with socket.create_connection(address, timeout=PATIENCE_SECONDS) as client:
             client.sendall(HEAD + BODY)
             assert read_answer(client).startswith(b"HTTP/1.1 200 ")
     finally:
         for client in idle:
             client.close()
-        server.communicate(timeout=ENOUGH_SECONDS)
+        server.communicate(timeout=PATIENCE_SECONDS)
     assert server.returncode == 0

@@ -25,6 +25,7 @@ from luthier.serving.settings import ServerSettings
 from luthier.spec import Fitted, Spec
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, priced, reviews, stars
+from tests.patience import PATIENCE_SECONDS
 
 TEMPLATE = "Stars for: {{ text }}"
 
@@ -51,7 +52,7 @@ def served(fitted: Fitted, budget: DailyBudget | None = None, **settings: Any) -
     return LuthierServed(fitted, facts, ServerSettings(port=0, without_key=True, **settings), budget=budget)
 
 
-def answered(model: LuthierServed, *requests: ScoringRequest, seconds: float = 30.0) -> list[Any]:
+def answered(model: LuthierServed, *requests: ScoringRequest, seconds: float = PATIENCE_SECONDS) -> list[Any]:
     """The predictions of each request, or its refusal; all are asked at once."""
 
     async def ask() -> list[Any]:

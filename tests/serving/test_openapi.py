@@ -21,6 +21,7 @@ from luthier.serving.server import serve_in_background
 from luthier.serving.settings import ServerSettings
 from luthier.tasks.task import Task
 from tests.browser import browser_page
+from tests.patience import PATIENCE_SECONDS
 from tests.serving.served import WITHOUT_KEY, EchoModel, ask, running
 
 WITH_KEYS = ServerSettings(port=0)
@@ -139,7 +140,7 @@ def test_the_snippets_work_as_they_are_pasted(logged: str, monkeypatch: pytest.M
             if settings.without_key:
                 commands.append([sys.executable, "-c", snippet(page, "mlflow")])
             for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
                 assert re.search(r"\bok\b", done.stdout), done.stdout + done.stderr
 
 
@@ -172,7 +173,7 @@ def test_schemathesis_finds_no_answer_that_the_document_does_not_have(logged: st
                 def check(case: Any) -> None:
                     nonlocal cases
                     cases += 1
-                    reply = case.call(timeout=20)
+                    reply = case.call(timeout=PATIENCE_SECONDS)
                     # A deadline of a microsecond is over (504), and the model's service may refuse a request (502).
                     # MLflow's protocol takes more forms than the document shows, such as a plain list of texts.
                     case.validate_response(reply, excluded_checks=[not_a_server_error, negative_data_rejection])

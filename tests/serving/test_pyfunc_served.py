@@ -20,6 +20,7 @@ from luthier.serving.pyfunc_served import PyfuncServed
 from luthier.serving.refusals import Refusal
 from luthier.serving.served_model import Readiness, ScoringRequest
 from luthier.serving.settings import ServerSettings
+from tests.patience import PATIENCE_SECONDS
 
 SETTINGS = ServerSettings(port=0, without_key=True)
 
@@ -71,7 +72,7 @@ def model(folder: Path) -> Iterator[PyfuncServed]:
     wait_for(found.close())
 
 
-def asked(model: PyfuncServed, form: Any, data: Any, seconds: float = 10.0, **params: Any) -> Any:
+def asked(model: PyfuncServed, form: Any, data: Any, seconds: float = PATIENCE_SECONDS, **params: Any) -> Any:
     return wait_for(model.answer(ScoringRequest(form, data, params), seconds)).predictions
 
 

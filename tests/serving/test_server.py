@@ -27,9 +27,8 @@ from luthier.serving.listening import listening_socket, url_of
 from luthier.serving.server import RunningServer, serve_in_background
 from luthier.serving.settings import ServerSettings
 from tests.conftest import REPOSITORY
-from tests.serving.served import WITHOUT_KEY, EchoModel, ask, ask_raw, read_all, read_answer, running, until
-
-ENOUGH_SECONDS = 10.0
+from tests.patience import PATIENCE_SECONDS, until
+from tests.serving.served import WITHOUT_KEY, EchoModel, ask, ask_raw, read_all, read_answer, running
 
 WHOLE = (
     b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n"
@@ -39,7 +38,7 @@ CLOSING = WHOLE.replace(b"\r\nContent-Type", b"\r\nConnection: close\r\nContent-
 
 
 def connected(listening: socket.socket) -> socket.socket:
-    return socket.create_connection(listening.getsockname(), timeout=ENOUGH_SECONDS)
+    return socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS)
 
 
 def test_a_server_beside_a_notebook_answers_until_it_is_stopped() -> None:
@@ -48,13 +47,13 @@ def test_a_server_beside_a_notebook_answers_until_it_is_stopped() -> None:
         request = urllib.request.Request(
             f"{server.url}/invocations", b'{"inputs": ["good"]}', {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=ENOUGH_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             assert json.load(answer) == {"predictions": [{"length": 4, "score": None}]}
         assert model.is_started
         assert not model.is_closed
     assert model.is_closed
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5)
+        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=PATIENCE_SECONDS)
 
 
 def test_a_server_that_is_given_no_keys_makes_one_for_this_run() -> None:
@@ -62,7 +61,7 @@ def test_a_server_that_is_given_no_keys_makes_one_for_this_run() -> None:
         assert server.key is not None
         assert server.key.startswith("lk_")
         for key, status in ((server.key, 200), ("lk_wrong", 401), ("lk_\u00e9", 401)):
-            connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=ENOUGH_SECONDS)
+            connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE_SECONDS)
             headers = {"X-API-Key": key, "Content-Type": "application/json"}
             connection.request("POST", "/invocations", b'{"inputs": ["a"]}', headers)
             assert connection.getresponse().status == status
@@ -131,7 +130,7 @@ def test_no_request_is_lost_while_two_servers_take_turns() -> None:
     ends = threading.Event()
 
     def keep_asking(address: tuple[str, int]) -> list[tuple[int, str | None]]:
-        connection, got = http.client.HTTPConnection(*address, timeout=ENOUGH_SECONDS), []
+        connection, got = http.client.HTTPConnection(*address, timeout=PATIENCE_SECONDS), []
         while not ends.is_set():
             connection.request("POST", "/invocations", b'{"inputs": ["a"]}', {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -153,7 +152,7 @@ def test_no_request_is_lost_while_two_servers_take_turns() -> None:
                         until(lambda on=on: on.in_flight > 4)  # type: ignore[misc]
             finally:
                 ends.set()
-            got = [answer for client in asking for answer in client.result(ENOUGH_SECONDS)]
+            got = [answer for client in asking for answer in client.result(PATIENCE_SECONDS)]
     assert set(got) == {(200, "1"), (200, "2")}
     assert len(got) > 100
 
@@ -167,7 +166,7 @@ def test_a_request_waits_while_no_server_accepts() -> None:
             with pytest.raises(TimeoutError):
                 client.recv(1)
             wait_for(server.accept(listening))
-            client.settimeout(ENOUGH_SECONDS)
+            client.settimeout(PATIENCE_SECONDS)
             assert read_all(client).startswith(b"HTTP/1.1 200 ")
 
 
@@ -278,7 +277,7 @@ def test_a_private_unix_socket_needs_no_key_and_outlives_a_pause(tmp_path: Path)
 
 def ask_unix(path: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(ENOUGH_SECONDS)
+        client.settimeout(PATIENCE_SECONDS)
         client.connect(path)
         client.sendall(CLOSING)
         return read_all(client)
@@ -294,8 +293,8 @@ def test_a_drain_answers_what_has_come_and_takes_no_more() -> None:
             answers = [clients.submit(ask_raw, listening, WHOLE) for _ in range(16)]
             until(lambda: server.in_flight == 16)
             draining = in_background(server.drain())
-            assert {answer.result(ENOUGH_SECONDS)[:13] for answer in answers} == {b"HTTP/1.1 200 "}
-        draining.result(ENOUGH_SECONDS)
+            assert {answer.result(PATIENCE_SECONDS)[:13] for answer in answers} == {b"HTTP/1.1 200 "}
+        draining.result(PATIENCE_SECONDS)
         assert model.is_closed
         assert model.cancelled == 0
         assert server.connections == 0
@@ -350,7 +349,7 @@ def test_in_the_foreground_a_signal_lets_what_has_come_be_answered(number: str) 
         assert process.stdout is not None
         assert process.stdout.readline() == "asked\n"
         process.send_signal(getattr(signal, number))
-        answer, _ = client.communicate(timeout=ENOUGH_SECONDS)
-        out, _ = process.communicate(timeout=ENOUGH_SECONDS)
+        answer, _ = client.communicate(timeout=PATIENCE_SECONDS)
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert json.loads(answer) == {"predictions": [{"length": 9, "score": None}]}
     assert (process.returncode, out) == (0, "ended\n")

@@ -27,11 +27,10 @@ from luthier.serving.listening import listening_socket
 from luthier.serving.server_file import ServerFile
 from luthier.serving.settings import ServerSettings
 from tests.conftest import reviews, stars
+from tests.patience import PATIENCE_SECONDS
 from tests.serving.served import WITHOUT_KEY, EchoModel
 
 pytestmark = pytest.mark.slow
-
-START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +72,11 @@ def start(model: Path, tmp_path: Path) -> Iterator[Start]:
     yield begin
     for one in processes:
         one.kill()
-        one.communicate(timeout=10)
+        one.communicate(timeout=PATIENCE_SECONDS)
 
 
 def until(fact: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while not fact():
         assert process is None or process.poll() is None, f"the server ended with {process.poll()}"
         assert time.monotonic() < end
@@ -95,7 +94,7 @@ class PrivateConnection(http.client.HTTPConnection):
     """A connection over a unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=PATIENCE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -117,7 +116,7 @@ def ask(connection: http.client.HTTPConnection) -> tuple[int, http.client.HTTPMe
 
 def ask_shared(listening: socket.socket) -> tuple[int, http.client.HTTPMessage]:
     host, port = listening.getsockname()
-    return ask(http.client.HTTPConnection(host, port, timeout=10))
+    return ask(http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS))
 
 
 def test_a_server_answers_privately_first_and_publicly_when_told(start: Start) -> None:
@@ -136,7 +135,7 @@ def test_a_server_answers_privately_first_and_publicly_when_told(start: Start) -
         assert control.ask("status")["accepting"]
 
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
         assert not control.path.exists() and not control.http_path.exists()
 
 
@@ -148,9 +147,9 @@ def test_a_socket_outlives_its_maker_and_the_server_that_was_killed(start: Start
     with first_control.listening_socket() as fetched:
         _, second_control = start(None, 2)
         first.kill()
-        first.wait(timeout=10)
+        first.wait(timeout=PATIENCE_SECONDS)
         # Nobody accepts now; what comes in waits for the successor.
-        waiting = http.client.HTTPConnection(host, port, timeout=20)
+        waiting = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
         waiting.connect()
         second_control.ask("accept", fetched)
 
@@ -176,7 +175,7 @@ def test_a_second_server_for_the_same_revision_is_refused(start: Start, tmp_path
     _, control = start(None)
     second, _ = start(None, wait=False)
 
-    assert second.wait(timeout=START_SECONDS) == 2
+    assert second.wait(timeout=PATIENCE_SECONDS) == 2
     assert "another server runs" in (tmp_path / "1" / "output.log").read_text()
     assert is_ready(control)
 
@@ -184,7 +183,7 @@ def test_a_second_server_for_the_same_revision_is_refused(start: Start, tmp_path
 def test_a_server_whose_model_is_gone_says_so_and_ends(start: Start, tmp_path: Path) -> None:
     process, _ = start(None, wait=False, model=str(tmp_path / "nowhere"))
 
-    assert process.wait(timeout=START_SECONDS) == 2
+    assert process.wait(timeout=PATIENCE_SECONDS) == 2
     said = (tmp_path / "1" / "output.log").read_text()
     assert "nowhere" in said and "Traceback" not in said
 
@@ -198,7 +197,7 @@ def test_a_server_drains_when_told_and_needs_nobody_to_read_what_it_prints(start
 
     assert ask(PrivateConnection(control.http_path))[0] == 200
     control.ask("drain")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 def test_a_server_whose_loop_is_stuck_does_not_claim_to_be_well(
@@ -209,7 +208,7 @@ def test_a_server_whose_loop_is_stuck_does_not_claim_to_be_well(
     control, listener, released = ServerControl(tmp_path), ControlListener(tmp_path, deployed), threading.Event()
 
     async def hold_the_loop() -> None:
-        released.wait(10)
+        released.wait(PATIENCE_SECONDS)
 
     try:
         with pytest.raises(ConnectionError, match="still reading its model"):
@@ -222,7 +221,7 @@ def test_a_server_whose_loop_is_stuck_does_not_claim_to_be_well(
             with pytest.raises(ConnectionError, match="TimeoutError"):
                 control.ask("status")
             released.set()
-            held.result(10)
+            held.result(PATIENCE_SECONDS)
             assert control.ask("status")["ready"]
             deployed.end()
     finally:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.patience import PATIENCE_SECONDS
+
 __all__ = ["Upstream", "an_upstream"]
 
 Mood = Literal["well", "hangs", "garbage", "no key", "no money", "errors", "told to wait"]
@@ -23,11 +25,15 @@ ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 class Upstream:
-    """Answers chats with "4" in `seconds`; lists models while it is well, hangs, or says garbage in chats."""
+    """Answers chats with "4" in `seconds`; lists models while it is well, hangs, or says garbage in chats.
+
+    Where `most` is set, it answers so many chats and hangs in those that follow.
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.mood: Mood = "well"
         self.seconds = seconds
+        self.most: int | None = None
         self.chats: list[str] = []
         self.answered: list[str] = []
         self.port = 0
@@ -55,7 +61,7 @@ class Upstream:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     async def _start(self) -> None:
         self._stopping = asyncio.Event()
@@ -82,7 +88,7 @@ class Upstream:
         document = await request.json()
         text = str(document["messages"][-1]["content"])
         self.chats.append(text)
-        if self.mood == "hangs":
+        if self.mood == "hangs" or (self.most is not None and len(self.chats) > self.most):
             await self._stopping.wait()
         if self.mood == "garbage":
             return web.Response(text="<html>Welcome</html>", content_type="text/html")

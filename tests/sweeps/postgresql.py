@@ -17,9 +17,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 __all__ = ["PostgresqlServer", "postgresql", "postgresql_server"]
 
-WAIT_SECONDS = 30.0
 USER = "luthier"
 
 
@@ -47,7 +48,7 @@ class PostgresqlServer:
             ["initdb", "--locale=C", *options, f"--pgdata={folder / 'data'}"],
             capture_output=True,
             text=True,
-            timeout=2 * WAIT_SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
             user=self._user,
             cwd=folder,
@@ -76,7 +77,7 @@ class PostgresqlServer:
                 user=self._user,
                 cwd=self.folder,
             )
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 self._connect().close()
@@ -89,7 +90,7 @@ class PostgresqlServer:
         """Stops it as an administrator would: connections are cut, what was committed is kept."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(WAIT_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
     @property

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from luthier.sweeps.database import TRIALS_TABLE
 from luthier.sweeps.store import LeaseLost, StoredStudy
 from tests.conftest import REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 from tests.sweeps.driving import claimed, drive, joined, start, suggest
 from tests.sweeps.studies import facts
 
@@ -73,7 +74,7 @@ def test_a_trial_whose_process_was_killed_is_adopted_at_once_and_shown_as_interr
     url = f"sqlite:///{tmp_path}/sweeps.db"
     process = start(url, tmp_path, work_seconds=600)
     study = joined(url)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not study.trials():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -133,7 +134,9 @@ def test_no_trial_is_lost_or_driven_twice_wherever_its_process_is_killed(tmp_pat
     url = f"sqlite:///{tmp_path}/sweeps.db"
     study = joined(url, facts(trials=40, budget_usd=20.0))
     command = [sys.executable, "-m", "tests.sweeps.driving", "kill", url, str(tmp_path), "53"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 500, "lines of one trial"
     while (claim := study.claim(suggest)) is not None:
@@ -153,14 +156,14 @@ def test_processes_that_share_a_file_drive_each_trial_once(tmp_path: Path) -> No
     study = joined(url, facts(trials=24, budget_usd=12.0))
     processes = [start(url, tmp_path, work_seconds=0.02) for _ in range(3)]
     killed = processes.pop()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while sum(trial.status == "complete" for trial in study.trials()) < 6:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     killed.kill()
     killed.communicate()
     for process in processes:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0 and said == b"", said
     trials = study.trials()
     assert [trial.number for trial in trials] == list(range(24))
@@ -175,7 +178,7 @@ def test_what_one_process_does_alone_another_one_waits_with() -> None:
             waiting = threads.submit(_alone, second)
             claimed(second)
             assert not waiting.done()
-        assert waiting.result(timeout=30)
+        assert waiting.result(timeout=PATIENCE_SECONDS)
 
 
 def _alone(study: StoredStudy) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from luthier.errors import BudgetReached, SpecError, UserError
 from luthier.home import luthier_home
 from luthier.sweeps.store import SweepStore
+from tests.patience import PATIENCE_SECONDS
 from tests.sweeps.driving import claimed, drive, joined, start, suggest
 from tests.sweeps.postgresql import PostgresqlServer
 from tests.sweeps.studies import facts
@@ -100,7 +101,7 @@ def test_three_processes_go_on_when_one_is_killed_and_the_database_comes_back(
 ) -> None:
     study = joined(postgresql, facts(trials=20, budget_usd=10.0))
     processes = [start(postgresql, tmp_path, work_seconds=0.1) for _ in range(3)]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
 
     def wait_for(complete: int) -> None:
         while sum(trial.status == "complete" for trial in study.trials()) < complete:

@@ -17,6 +17,7 @@ from luthier.errors import ModelError, SpecError, UserError
 from luthier.home import luthier_home
 from luthier.sweeps.store import SweepStore
 from luthier.sweeps.trial import SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE, StudyFacts
+from tests.patience import PATIENCE_SECONDS
 from tests.sweeps.driving import SPACE, claimed, drive, joined, suggest
 from tests.sweeps.studies import facts
 
@@ -228,5 +229,7 @@ def test_optuna_says_nothing_to_the_user(tmp_path: Path, capfd: pytest.CaptureFi
 
 def test_optuna_is_not_loaded_by_importing_luthier() -> None:
     code = "import sys, luthier, luthier.sweeps; print([one for one in ('optuna', 'sqlalchemy') if one in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     assert json.loads(done.stdout) == []

@@ -17,13 +17,13 @@ import pytest
 from luthier.api.sweep_verbs import open_sweep, stop_sweep
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY, reviews
+from tests.patience import PATIENCE_SECONDS
 from tests.tuning.conftest import BASE
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
 MODEL = ModelCard(BASE, backend="tunable-hashed", completions=False)
 TRIALS = 4
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from luthier.errors import DataError
 from luthier.tables import columns_of, open_writer, read_chunks, read_table
+from tests.patience import PATIENCE_SECONDS
 
 
 def test_csv_cells_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_long_parquet_table_is_read_in_flat_memory(tmp_path: Path) -> None:
     )
     short, long = (
         int(subprocess.run([sys.executable, "-c", program, str(tmp_path / f"{name}.parquet")],
-                           capture_output=True, check=True, timeout=60).stdout)
+                           capture_output=True, check=True, timeout=PATIENCE_SECONDS).stdout)
         for name in ("short", "long")
     )  # fmt: skip
     assert long < 1.2 * short

@@ -27,6 +27,7 @@ from luthier.tables import (
     refuse_overlap,
     target_state,
 )
+from tests.patience import PATIENCE_SECONDS
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -185,5 +186,7 @@ def test_without_fsspec_addresses_say_what_to_install() -> None:
         "try: columns_of('gs://bucket/t.csv')\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout == "gs://bucket/t.csv needs fsspec and gcsfs: pip install fsspec gcsfs\n"

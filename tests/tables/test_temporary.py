@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 PROGRAM = """
 import os, sys, time
 from luthier.tables.temporary import temporary_folder
@@ -33,13 +35,13 @@ def start(ending: str) -> tuple[subprocess.Popen[str], Path]:
 def test_the_next_process_removes_what_a_killed_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     killed, left = start("killed")
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=PATIENCE_SECONDS)
     running, used = start("stay")
     (tmp_path / "luthier-table-young").mkdir()
     ended, own = start("end")
-    ended.communicate(timeout=30)
+    ended.communicate(timeout=PATIENCE_SECONDS)
     there = {path for path in tmp_path.iterdir() if path.is_dir()}
-    running.communicate("", timeout=30)
+    running.communicate("", timeout=PATIENCE_SECONDS)
     assert left not in there
     assert own not in there
     assert there == {used, tmp_path / "luthier-table-young"}

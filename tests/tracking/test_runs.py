@@ -11,6 +11,7 @@ import pytest
 
 from luthier.tracking.runs import MlflowRun, begin_run
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -24,7 +25,7 @@ def test_runs_that_log_the_same_table_at_once_all_have_it() -> None:
         start = threading.Barrier(len(runs))
 
         def log(run: MlflowRun, table: pd.DataFrame = table, start: threading.Barrier = start) -> None:
-            start.wait(30)
+            start.wait(PATIENCE_SECONDS)
             run.log_table(table, name="selection", context="test", targets="stars")
 
         with ThreadPoolExecutor(len(runs)) as threads:

@@ -13,6 +13,7 @@ import pytest
 from luthier import api
 from luthier.tasks.task import Task
 from luthier.techniques import Baseline
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.slow
@@ -31,7 +32,7 @@ def test_first_commands_at_once_share_the_store_they_make(train: pd.DataFrame) -
             )
         )  # fmt: skip
     for command in commands:
-        said, _ = command.communicate(timeout=120)
+        said, _ = command.communicate(timeout=PATIENCE_SECONDS)
         assert command.returncode == 0, said
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
     runs = mlflow.search_runs(experiment_names=["stars"])

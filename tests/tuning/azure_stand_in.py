@@ -17,6 +17,8 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
 
+from tests.patience import PATIENCE_SECONDS
+
 SUBSCRIPTION, GROUP, ACCOUNT = "00000000-0000-0000-0000-000000000000", "rg-stars", "stars-account"
 ARM_TOKEN = "arm-token-of-the-tests"
 
@@ -85,7 +87,7 @@ class AzureStandIn:
         """Method, path and body of every request, in order."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http = httpx2.Client(trust_env=False, timeout=60)
+        self._http = httpx2.Client(trust_env=False, timeout=PATIENCE_SECONDS)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

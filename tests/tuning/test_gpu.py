@@ -33,6 +33,7 @@ from luthier.tuning.tuners.gpu import GpuTuner
 from luthier.tuning.tuners.gpu_jobs import GpuJob, card_locks, gpu_folder
 from luthier.tuning.tuners.tuner import PAUSED, JobNotFound, JobState, Submission
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="vLLM needs Linux")]
 
@@ -41,7 +42,6 @@ TOKEN, OTHER = "0123456789abcdef-1", "fedcba9876543210-1"
 PACKAGES = Path(__file__).with_name("gpu_packages")
 LINE = {"messages": [{"role": "user", "content": "Stars for: soup"}, {"role": "assistant", "content": "5"}]}
 LINES = (json.dumps(LINE) + "\n").encode() * 20
-PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,9 @@ def test_a_program_that_is_not_told_to_begin_does_nothing_and_is_started_again(
     job.create(tuner._document(submission(tuner)))
     program = Path(sys.modules[GpuTuner.__module__].__file__ or "").with_name("gpu_training") / "train.py"
     # As where the process that started it dies in between.
-    done = subprocess.run([environment, "-I", program, job.folder], stdin=subprocess.DEVNULL, timeout=60, check=False)
+    done = subprocess.run(
+        [environment, "-I", program, job.folder], stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 1 and not (job.folder / "events.jsonl").exists()
     assert ended(tuner).status == "succeeded"
 

@@ -18,12 +18,12 @@ from luthier.tuning.tuners.gpu import GpuTuner
 from luthier.tuning.tuners.gpu_jobs import gpu_folder
 from luthier.tuning.tuners.tuner import PAUSED, JobState, Submission
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 PYTHON = os.environ.get("LUTHIER_TEST_TRL_PYTHON", "")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PYTHON, reason="LUTHIER_TEST_TRL_PYTHON is not set")]
 
 WHOLE, INTERRUPTED = "0123456789abcdef-1", "0123456789abcdef-2"
-PATIENCE_SECONDS = 300.0
 READ = (
     "import sys; from peft import PeftModel; from transformers import AutoModelForCausalLM as Model\n"
     "tuned = PeftModel.from_pretrained(Model.from_pretrained(sys.argv[1]), sys.argv[2])\n"
@@ -42,7 +42,7 @@ def tuner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuTuner:
     }.items():
         monkeypatch.setenv(name, value)
     base = tmp_path / "base"
-    subprocess.run([PYTHON, Path(__file__).with_name("tiny_base.py"), base], check=True, timeout=120)
+    subprocess.run([PYTHON, Path(__file__).with_name("tiny_base.py"), base], check=True, timeout=PATIENCE_SECONDS)
     return GpuTuner(Endpoint(provider="vllm", base_url="http://127.0.0.1:9/v1", model=str(base)))
 
 

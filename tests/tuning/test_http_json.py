@@ -17,6 +17,7 @@ from luthier.endpoints import Endpoint
 from luthier.errors import EndpointError, QuotaError
 from luthier.tuning.tuners.http_json import JsonService, MultipartForm, ServiceRefused
 from luthier.tuning.tuners.tuner import JobNotFound, OutcomeUnknown, ServiceUnavailable
+from tests.patience import PATIENCE_SECONDS
 
 KEY = "tgp-hunter22-hunter22"
 Answer = tuple[int, dict[str, str], bytes]
@@ -243,6 +244,10 @@ def test_a_process_that_asked_ends_without_a_word_about_connections() -> None:
     )
     with answering(told(200, {"id": "ft-1"})) as (address, _):
         done = subprocess.run(
-            [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program, address],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
     assert (done.stdout, done.stderr) == ("ft-1\n", "")

@@ -20,6 +20,7 @@ from luthier.tuning.job_runs import tune_runs
 from luthier.tuning.timing import Timing
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY
+from tests.patience import PATIENCE_SECONDS
 from tests.tuning.conftest import BASE
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -83,14 +84,14 @@ def start() -> subprocess.Popen[bytes]:
 
 def kill_when(reached: Callable[[], bool], number: int = signal.SIGKILL) -> int:
     process = start()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not reached():
         assert process.poll() is None, Path("tune.log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
     try:
-        return process.wait(60)
+        return process.wait(PATIENCE_SECONDS)
     finally:
         process.kill()
         process.wait()
@@ -124,7 +125,7 @@ def test_killed_before_the_job_is_known_the_same_command_goes_on(
 ) -> None:
     server.faults.add(fault)
     kill_when(lambda: fault.fired == 1)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(jobs(server)) < jobs_then:
         assert time.monotonic() < deadline
     (before,) = tune_runs()

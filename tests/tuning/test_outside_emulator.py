@@ -17,6 +17,7 @@ from luthier.endpoints import Endpoint
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuners import tuner_for
 from tests.conftest import reviews
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -47,7 +48,7 @@ def emulator(program: Path) -> Iterator[str]:
         ["node", str(program / "dist" / "cli.js"), "-p", str(port), "-f", str(program / "fixtures")],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -57,7 +58,7 @@ def emulator(program: Path) -> Iterator[str]:
         time.sleep(0.05)
     yield f"http://127.0.0.1:{port}/v1"
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from luthier.tuning.watch import JobProgress
 from luthier.tuning.watch_driver import JobLine
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
+from tests.patience import PATIENCE_SECONDS
 from tests.tuning.conftest import BASE, make_spec
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -254,7 +255,7 @@ def test_the_line_says_how_far_it_is(spec: lt.FineTune, train: pd.DataFrame, tim
 
 def delete_job(folder: Path, job: str) -> None:
     """As if somebody had deleted it at the service."""
-    with closing(sqlite3.connect(folder / "jobs.db", timeout=30)) as database, database:
+    with closing(sqlite3.connect(folder / "jobs.db", timeout=PATIENCE_SECONDS)) as database, database:
         database.execute("delete from jobs where id = ?", (job,))
 
 

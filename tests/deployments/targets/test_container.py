@@ -23,6 +23,7 @@ from luthier.serving.settings import ServerSettings
 from luthier_local import LocalServer
 from tests.conftest import KEY, REPOSITORY, reviews, stars
 from tests.deployments.targets.stand_in_program import put_on_path
+from tests.patience import PATIENCE_SECONDS
 
 ON_THE_HOST = {"base_url": "http://host.docker.internal:9000/v1"}
 
@@ -120,7 +121,7 @@ def test_hadolint_finds_nothing_in_the_dockerfile(
         assert "--require-hashes" not in (built / "Dockerfile").read_text(encoding="utf-8")
     done = subprocess.run(
         [Path(sys.executable).parent / "hadolint", "--no-fail", "--format", "json", built / "Dockerfile"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     assert json.loads(done.stdout) == []
     assert "hadolint" not in (built / "Dockerfile").read_text(encoding="utf-8")
@@ -131,7 +132,7 @@ def test_the_compose_file_is_valid_against_the_schema_of_compose(built: Path) ->
     def checked() -> int:
         program = str(Path(sys.executable).parent / "check-jsonschema")
         command = [program, "--builtin-schema", "vendor.compose-spec", str(built / "compose.yaml")]
-        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=60).returncode
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE_SECONDS).returncode
 
     assert checked() == 0
     setup_of(settings=ServerSettings(budget_usd_per_day=5)).run()

@@ -24,11 +24,11 @@ from luthier.deployments.targets.kubernetes import IN_FLIGHT_METRIC
 from luthier.endpoints import Endpoint
 from luthier_local import LocalServer
 from tests.conftest import KEY, REPOSITORY, reviews, stars
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
 ON_THE_HOST = "host.docker.internal"
-START_SECONDS = 60.0
 
 
 class Image:
@@ -93,14 +93,14 @@ def asked(url: str, body: Any = None, key: str | None = None) -> tuple[int, Any]
     headers = {"Content-Type": "application/json"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
             return reply.status, json.loads(reply.read() or b"null")
     except urllib.error.HTTPError as error:
         return error.code, None
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             if asked(f"{url}/ready")[0] == 200:
@@ -131,7 +131,8 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
     image = Image(tmp_path / "build", tmp_path / "image")
     made = subprocess.run(
         [image.python.parent / "luthier", "keys", "add", image.root / "run/luthier/keys", "test"],
-        env=image.environment(), cwd=image.root / "tmp", capture_output=True, text=True, check=True, timeout=60,
+        env=image.environment(), cwd=image.root / "tmp", capture_output=True, text=True, check=True,
+        timeout=PATIENCE_SECONDS,
     )  # fmt: skip
     key = re.search(r"lk_[A-Za-z0-9_-]+", made.stdout)
     assert key is not None
@@ -150,17 +151,19 @@ def test_the_command_of_the_image_answers_gets_ready_writes_nothing_and_ends_on_
             _, readiness = asked(f"{url}/ready")
             body = {"dataframe_records": [{"text": text} for text in rows["text"]]}
             status, answer = asked(f"{url}/invocations", body, key[0])
-            healthy = subprocess.run(image.healthcheck(port), env=image.environment(), check=False, timeout=30)
+            healthy = subprocess.run(
+                image.healthcheck(port), env=image.environment(), check=False, timeout=PATIENCE_SECONDS
+            )
             refused, _ = asked(f"{url}/invocations", body)
-            with urllib.request.urlopen(f"{url}/ping", timeout=30) as reply:
+            with urllib.request.urlopen(f"{url}/ping", timeout=PATIENCE_SECONDS) as reply:
                 version = reply.headers["X-Luthier-Model-Version"]
-            with urllib.request.urlopen(f"{url}/metrics", timeout=30) as reply:
+            with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_SECONDS) as reply:
                 metrics = reply.read().decode()
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
             log.seek(0)
             said = log.read()
             print(said[-3000:])

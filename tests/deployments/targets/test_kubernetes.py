@@ -30,6 +30,7 @@ from luthier.packaging.loading import located
 from luthier.serving.settings import ServerSettings
 from tests.conftest import KEY
 from tests.deployments.targets.stand_in_program import put_on_path
+from tests.patience import PATIENCE_SECONDS
 
 UPSTREAM = {"base_url": "https://llm.example.com/v1", "requests_per_minute": 600}
 IMAGE = {"image": "stars:3"}
@@ -296,10 +297,10 @@ def served_store(model: lt.Model, store: str, tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5):
+                with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=PATIENCE_SECONDS):
                     break
             except OSError:
                 assert time.monotonic() < deadline and server.poll() is None
@@ -309,7 +310,7 @@ def served_store(model: lt.Model, store: str, tmp_path: Path) -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
-        server.wait(30)
+        server.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.slow

@@ -25,11 +25,9 @@ from luthier.packaging.folder import DATA
 from luthier.packaging.loading import located
 from luthier.packaging.recorded_answers import FILE
 from luthier.serving.settings import ServerSettings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="deployments need unix sockets")]
-
-
-LIMIT_SECONDS = 40
 
 
 def asked(uri: str, port: int = 0, name: str = "mood", **config: str) -> DeploymentRequest:
@@ -111,7 +109,7 @@ def supervised() -> Iterator[None]:
     with DeploymentStore() as store:
         for one in store.deployments():
             store.delete(one.name)
-        until = time.monotonic() + LIMIT_SECONDS
+        until = time.monotonic() + PATIENCE_SECONDS
         while store.deployments() and time.monotonic() < until:
             time.sleep(0.05)
         left = store.deployments()
@@ -146,7 +144,7 @@ def ask(url: str, key: str) -> str:
         json.dumps({"dataframe_split": {"columns": ["text"], "data": [["a lovely place, visit 3"]]}}).encode(),
         {"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
         label = json.load(reply)["predictions"][0]["label"]
         assert isinstance(label, str)
         return label

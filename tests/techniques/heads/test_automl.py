@@ -20,6 +20,7 @@ from luthier.techniques.heads.learners import EstimatorChoice, Predictor, train_
 from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.trials import TrialRunner
 from tests.conversing import ENDPOINT, MOOD, STARS, hold
+from tests.patience import PATIENCE_SECONDS
 from tests.techniques.heads.vectors import embeds, ended, labelled, training_set_of, vector_of
 
 TREES = [
@@ -170,7 +171,7 @@ def test_a_system_library_that_is_missing_is_named(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert "MissingPart: lightgbm is installed but cannot be loaded" in done.stderr
     assert "apt-get install libgomp1" in done.stderr

@@ -21,7 +21,7 @@ import torch  # type: ignore[import-not-found,unused-ignore]
 FIELDS = Path(__file__).with_name("sft_config_fields.txt").read_text().split()
 TOKENS_A_ROW = 10
 GATED_STEP = 3
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 
 
 class SFTConfig(SimpleNamespace):
