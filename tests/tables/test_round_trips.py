@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from luthier.tables import Record, columns_of, open_writer, read_chunks, read_table, write_frame
 from luthier.tasks.task import Task
+from tests.work import python_calls
 
 AWKWARD = ["a\rb", "a\nb", "a\r\nb", 'say "a"', "  a  ", "a,b", '"', "\t", "a\r", "\ra", "é\u2028\x85", "NA"]
 
@@ -262,3 +264,13 @@ def test_objects_that_gain_keys_lose_nothing_in_parquet(tmp_path: Path) -> None:
     source = tmp_path / "t.jsonl"
     source.write_text('{"o": {"a": 1}}\n' * 9_000 + '{"o": {"a": 1.5, "b": "x"}}\n')
     assert records_of(copied(source, tmp_path / "t.parquet"))[-1] == {"o": {"a": 1.5, "b": "x"}}
+
+
+def test_a_parquet_table_is_written_in_as_much_work_per_chunk_when_many_wait(tmp_path: Path) -> None:
+    def write(chunks: int) -> None:
+        with open_writer(tmp_path / "t.parquet", ["n"], {}) as writer:
+            for number in range(chunks):
+                writer.write([{"n": number}])
+
+    few, many = (python_calls(partial(write, chunks)).total() for chunks in (200, 2_000))
+    assert many < 11 * few

@@ -175,6 +175,7 @@ class _ParquetWriter:
         self.columns = columns
         self.schema = schema
         self.waiting: list[pa.Table] = []
+        self.waiting_rows = self.waiting_bytes = 0
         with _named_fault(self.file):
             self.writer: Any = pq.ParquetWriter(scratch.stream, schema)
 
@@ -187,11 +188,11 @@ class _ParquetWriter:
             arrow_cells([record.get(name) for record in records], kind)
             for name, kind in zip(self.columns, self.schema.types, strict=True)
         ]
-        self.waiting.append(pa.Table.from_arrays(cells, schema=self.schema))
-        if (
-            sum(map(len, self.waiting)) >= ROW_GROUP_ROWS
-            or sum(table.nbytes for table in self.waiting) >= ROW_GROUP_BYTES
-        ):
+        table = pa.Table.from_arrays(cells, schema=self.schema)
+        self.waiting.append(table)
+        self.waiting_rows += len(table)
+        self.waiting_bytes += table.nbytes
+        if self.waiting_rows >= ROW_GROUP_ROWS or self.waiting_bytes >= ROW_GROUP_BYTES:
             self._write_group()
 
     def close(self) -> None:
@@ -207,6 +208,7 @@ class _ParquetWriter:
 
         if self.waiting:
             group, self.waiting = pa.concat_tables(self.waiting), []
+            self.waiting_rows = self.waiting_bytes = 0
             with _named_fault(self.file):
                 self.writer.write_table(group)
 
