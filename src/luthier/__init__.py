@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from luthier.api import ModelList as ModelList
     from luthier.api import ModelSheet as ModelSheet
     from luthier.api import Plan as Plan
+    from luthier.api import PromptList as PromptList
     from luthier.api import RaiReport as RaiReport
     from luthier.api import ReportPage as ReportPage
     from luthier.api import RetiringModels as RetiringModels
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from luthier.api import plan as plan
     from luthier.api import preview as preview
     from luthier.api import promote as promote
+    from luthier.api import prompts as prompts
     from luthier.api import rai as rai
     from luthier.api import rank_models as rank_models
     from luthier.api import refresh_catalogue as refresh_catalogue
@@ -94,10 +96,10 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan RaiReport "
-        "ReportPage RetiringModels ServerSettings SpecResult Sweep TryOut adopt attach_job audit catalogue "
+        "luthier.api": "Board Boards Deployment ImportReport Job Model ModelList ModelSheet Plan PromptList "
+        "RaiReport ReportPage RetiringModels ServerSettings SpecResult Sweep TryOut adopt attach_job audit catalogue "
         "check compare compare_checkpoints compare_tables deploy deployment describe_model fit "
-        "import_from list_deployments load log open_sweep plan preview promote rai rank_models "
+        "import_from list_deployments load log open_sweep plan preview promote prompts rai rank_models "
         "refresh_catalogue report retiring score spark_scorer stop_sweep sweep try_out tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "

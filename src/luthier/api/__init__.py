@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import specs_of_job as specs_of_job
     from luthier.api.model_choice_verbs import rank_models as rank_models
     from luthier.api.model_choice_verbs import task_here as task_here
+    from luthier.api.prompt_verbs import PromptList as PromptList
+    from luthier.api.prompt_verbs import prompts as prompts
     from luthier.api.report_verbs import report as report
     from luthier.api.retiring_verbs import RetiringModels as RetiringModels
     from luthier.api.retiring_verbs import retiring as retiring
@@ -141,6 +143,7 @@ _NAMES_OF = {
         "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.model_choice_verbs": "rank_models task_here",
+        "luthier.api.prompt_verbs": "PromptList prompts",
         "luthier.api.report_verbs": "report",
         "luthier.api.retiring_verbs": "RetiringModels retiring",
         "luthier.api.serving_verbs": "serve",

@@ -26,6 +26,7 @@ from luthier.cli.local import local
 from luthier.cli.log import log
 from luthier.cli.preview import preview
 from luthier.cli.promote import promote
+from luthier.cli.prompts import prompts
 from luthier.cli.quickstart import quickstart
 from luthier.cli.rai import rai
 from luthier.cli.report import report
@@ -62,7 +63,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, catalogue, check, preview, try_, compare, fit, log, promote, score, serve, deploy, keys),
+    *(quickstart, init, catalogue, check, preview, try_, compare, prompts),
+    *(fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )
 

@@ -141,7 +141,7 @@ def experiment_of_task(task: str | None = None) -> tuple[str, str]:
     if len(with_runs) > 1:
         raise DataError(
             f"the MLflow store {uri} has runs of several tasks: {', '.join(sorted(with_runs))}. Name one of "
-            "them: luthier report --task NAME"
+            "them with --task NAME."
         )
     ((name, place),) = with_runs.items()
     return place, name

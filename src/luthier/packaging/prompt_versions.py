@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["PARENT_VERSION", "PromptStep", "prompt_name", "register_prompt", "register_prompt_history"]
+__all__ = [
+    "PARENT_VERSION",
+    "PromptStep",
+    "PromptVersionFound",
+    "prompt_name",
+    "prompt_versions_of",
+    "register_prompt",
+    "register_prompt_history",
+]
 
 PARENT_VERSION = "luthier.prompt_parent_version"
 """Tag of a prompt's version: the number of the version it was made from."""
@@ -64,6 +72,37 @@ class PromptStep:
     figures: Mapping[str, Interval] = field(default_factory=dict)
     measured_on: str = ""
     test_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVersionFound:
+    """A version in MLflow's prompt registry.
+
+    Attributes:
+        name: of the prompt with the version, such as `stars.few/3`.
+        digest: of the wording; `None` for a version of an earlier Luthier.
+        spec_digest: of the spec; `None` for one that another tool made.
+    """
+
+    name: str
+    digest: str | None
+    spec_digest: str | None
+
+
+def prompt_versions_of(task: str) -> tuple[PromptVersionFound, ...]:
+    """The versions of the prompts of a task in MLflow's prompt registry, in the order of their names and numbers.
+
+    Raises:
+        MlflowException: the store cannot be reached, or has no prompts.
+    """
+    begun = re.sub(r"[^A-Za-z0-9_.-]", "-", task)
+    found = model_versions(f"name LIKE '{begun}.%' AND {IS_PROMPT}")
+    return tuple(
+        PromptVersionFound(
+            f"{one.name}/{one.version}", tag_of(one.tags, "prompt_digest"), tag_of(one.tags, "spec_digest")
+        )
+        for one in sorted(found, key=lambda one: (one.name, int(one.version)))
+    )
 
 
 def prompt_name(spec: Spec, name: str | None = None) -> str:

@@ -50,8 +50,11 @@ def short_names(names: Iterable[str], most: int = LONGEST_NAME) -> dict[str, str
     shown = dict(zip(whole, whole, strict=True))
     fewer = _without_shared(parts, most)
     shown |= fewer if _differ(shown | fewer) else {}
+    # No name begins more like another one than those beside it in the order of the alphabet.
+    ordered = sorted(long)
+    beside = {name: ordered[max(0, place - 1) : place + 2] for place, name in enumerate(ordered)}
     for name in long:
-        for cut in (shortened(shown[name], most), _around_difference(name, long, most)):
+        for cut in (shortened(shown[name], most), _around_difference(name, beside[name], most)):
             if len(shown[name]) > most and _differ(shown | {name: cut}):
                 shown[name] = cut
     return shown

@@ -273,6 +273,11 @@ class TextDiff:
         texts = before.splitlines(), after.splitlines()
         return cls(tuple(difflib.unified_diff(*texts, *names, lineterm="")))
 
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """A text as it is, in which nothing changed."""
+        return cls(tuple(f" {line}" for line in text.splitlines()))
+
     def changes(self) -> Iterator[tuple[Change, str]]:
         """The lines, each with what it says.
 
@@ -283,7 +288,8 @@ class TextDiff:
         """
         marks: dict[str, Change] = {"+": "added", "-": "removed", "@": "head"}
         for place, line in enumerate(self.lines):
-            yield ("head" if place < 2 else marks.get(line[:1], "same")), line
+            headed = place < 2 and line.startswith(("--- ", "+++ "))
+            yield ("head" if headed else marks.get(line[:1], "same")), line
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,10 +86,16 @@ def rendered(section: Section, console: Console) -> RenderableType:
                 listed.add_row("-", _text(line, console))
             parts.append(listed)
         elif isinstance(block, TextDiff):
-            parts += [_text(line, console, DIFF_STYLES[change]) for change, line in block.changes()]
+            # Blanks at the beginning of a line are part of what changed.
+            parts += [_plain(_spaced(line), console, DIFF_STYLES[change]) for change, line in block.changes()]
         elif isinstance(block, Section):
             parts += [*([_text("", console)] if place else []), rendered(block, console)]
     return Group(*parts)
+
+
+def _spaced(line: str) -> str:
+    """The line without control characters, its blanks kept."""
+    return "".join(" " if one == " " else printable(one) for one in line.expandtabs(4))
 
 
 def _rendered_table(table: Table, console: Console) -> RenderableType:
