@@ -46,6 +46,10 @@ def test_a_prompt_without_examples_is_tried_with_wrong_rows_another_draw_and_mor
     assert "rows answered wrong" in found[1].how
     assert "drawn anew" in found[2].how
     assert all("tokens a row more" in one.how for one in found)
+    search.measure(found[:1], range(80))
+    again = [one for one in ExampleChoices().propose(search, 9) if "drawn anew" in one.how]
+    assert again
+    assert not any("tokens a row" in one.how for one in again if one.parent != "stars-first")
     assert {one.parent for one in found} == {"stars-first"}
 
 

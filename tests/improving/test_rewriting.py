@@ -11,8 +11,9 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Engine
+from luthier.improving.named_answers import unnamed_answers
 from luthier.improving.records import Proposal
-from luthier.improving.rewriting import Rewriting, copies, most_characters, unnamed_answers
+from luthier.improving.rewriting import Rewriting, copies, most_characters
 from luthier.improving.telling_rows import ToldRow, telling_rows
 from luthier.improving.writer_request import ANGLES
 from luthier.tasks.prediction import Prediction
@@ -74,6 +75,7 @@ def test_a_request_says_what_the_task_is_and_which_rows_were_answered_wrong(engi
     (request,) = asked.writer
     assert "terrible (for 1), poor (for 2), okay (for 3), good (for 4), excellent (for 5)" in request
     assert "Answer with one of: terrible, poor, okay, good, excellent." in request
+    assert "at least terrible, poor, okay, good, excellent have to stand in the prompt" in request
     wrong = request.partition("# Answered wrong")[2].partition("</rows>")[0]
     told = [json.loads(line) for line in wrong.splitlines() if line.startswith("{")]
     assert len(told) == 12

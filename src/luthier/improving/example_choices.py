@@ -40,6 +40,9 @@ LONG_TEXT = 1000
 DRAWS, DRAWN_ROWS = 200, 2_000_000
 """Draws among which the one with the most wrong rows is looked for; fewer where the table is long."""
 
+WORTH_SAYING = 20
+"""Tokens a row by which two prompts differ; draws of equally many examples differ by fewer."""
+
 LEAST_WRONG = 1 / 3
 """Share of the examples that have to be wrong rows for a draw to be proposed as one of them."""
 
@@ -135,7 +138,7 @@ class _Choices:
         spec, before = self._like(count, seed), self.best.spec.prompt.examples.most
         named = how or f"{count} examples in place of {before or 'none'}"
         more = self._tokens(spec) - self._tokens(self.best.spec)
-        if more:
+        if abs(more) >= WORTH_SAYING:
             named += f": about {abs(more):,} tokens a row {'more' if more > 0 else 'fewer'}"
         return Proposal(spec, self.best.spec.name, named)
 

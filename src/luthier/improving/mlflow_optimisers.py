@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from luthier.errors import BudgetReached, MissingPart
 from luthier.improving.instructions import NoPrompt, instructions_of, plain_text
+from luthier.improving.named_answers import unnamed_answers
 from luthier.improving.records import PromptSearch, Proposal
-from luthier.improving.rewriting import copies, most_characters, unnamed_answers
+from luthier.improving.rewriting import copies, most_characters
 from luthier.improving.telling_rows import ToldRow, told_row
 from luthier.improving.writer_request import asking, nothing_to_read, what_stays
 from luthier.providers.exchange import Answer

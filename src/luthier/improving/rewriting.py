@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from luthier.improving.instructions import Instructions, NoPrompt, instructions_of, plain_text, shown_text
+from luthier.improving.named_answers import unnamed_answers
 from luthier.improving.records import MeasuredPrompt, PromptSearch, Proposal
 from luthier.improving.telling_rows import ToldRow, telling_rows
 from luthier.improving.writer_request import ANGLES, SHORTER, Angle, read_instructions, writer_request
 from luthier.providers.exchange import Answer, Request
-from luthier.tasks.spellings import number_of, same_text
+from luthier.tasks.spellings import same_text
 from luthier.techniques import Prompt
 
-__all__ = ["Rewriting", "copies", "most_characters", "unnamed_answers"]
+__all__ = ["Rewriting", "copies", "most_characters"]
 
 WRONG_ROWS, RIGHT_ROWS = 12, 4
 """Rows a request tells of; another request tells of others."""
@@ -146,23 +147,6 @@ def copies(text: str, told: Sequence[ToldRow], present: str = "") -> bool:
     return any(whole in new and whole not in old for whole in wholes)
 
 
-def unnamed_answers(before: Prompt, after: Prompt) -> list[str]:
-    """Answers that a prompt named and another no longer does, so that a model cannot know of them.
-
-    Of a scale of numbers the ends are enough. Where the form of the answer is forced, or letters stand for it, no
-    answer needs a name.
-    """
-    if before.answer_mode in ("json", "letters"):
-        return []
-    names = before.words or (f'"{before.task.kind.value_name}"',)
-    old, new = shown_text(before), shown_text(after)
-    missing = [name for name in names if _names(old, name) and not _names(new, name)]
-    numbers = [number for number in map(number_of, names) if number is not None]
-    if len(numbers) == len(names):
-        missing = [name for name in missing if number_of(name) in (min(numbers), max(numbers))]
-    return missing
-
-
 def _rewrite(search: PromptSearch, number: int) -> _Rewrite | None:
     """The request of this number in a round; `None` where there is nothing to ask."""
     measured = search.measured
@@ -182,10 +166,6 @@ def _rewrite(search: PromptSearch, number: int) -> _Rewrite | None:
 def _said(spec: Prompt) -> str:
     """What makes two prompts of a search the same: their examples and words, without case and white space."""
     return f"{same_text(shown_text(spec))}\n{spec.prompt.examples!r}"
-
-
-def _names(text: str, name: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.I) is not None
 
 
 def _tokens(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from luthier.improving.instructions import Instructions, NoPrompt
+from luthier.improving.named_answers import named_answers
 from luthier.improving.telling_rows import ToldRow, shortened
 from luthier.providers.exchange import Answer, Request
 from luthier.tasks.json_objects import NoObject, values_under
@@ -147,6 +148,11 @@ def nothing_to_read(answer: Answer) -> NoPrompt | None:
 def what_stays(instructions: Instructions) -> list[str]:
     """Rules on the parts of a prompt that no rewrite may change."""
     rules = ["The possible answers and the form of the answer stay as they are; no explanation may be asked for."]
+    named = named_answers(instructions.spec)
+    if named:
+        rules.append(
+            f"Name each possible answer: at least {', '.join(named)} have to stand in the prompt word for word."
+        )
     if instructions.kept:
         marks = " and ".join(instructions.kept)
         rules.append(f"Write {marks} exactly once, in this order: the row's own text is put there.")
@@ -181,8 +187,11 @@ def _read_how(spec: Prompt) -> str:
 def _whole(instructions: Instructions) -> str:
     turns = [f"<{place}>\n{text}\n</{place}>" for place, text in instructions.whole.items()]
     note = "`...` is where the instructions stand. Only they are rewritten."
+    count = instructions.spec.prompt.examples.most
+    if count:
+        note += f" Between instructions and row the model is shown {count} texts with their true answers."
     if any("[[" in turn for turn in turns) or instructions.kept:
-        note += " In place of a name in double brackets stands what the row has there."
+        note += " A name in double brackets stands for what the row has there."
     return "\n".join([*turns, note])
 
 
