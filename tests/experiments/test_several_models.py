@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -107,6 +108,17 @@ def test_where_no_model_can_be_asked_that_is_the_error(endpoint: Endpoint) -> No
         lt.compare(two(endpoint), reviews(5, seed=7), models=["vectors"])
 
 
-def test_a_leaderboard_read_back_knows_its_gaps(boards: lt.Boards) -> None:
+def test_a_leaderboard_read_back_knows_its_gaps_and_what_was_crossed(boards: lt.Boards) -> None:
     board = boards["may"].leaderboard
-    assert type(board).from_document(board.to_document()).missing == board.missing
+    again = type(board).from_document(json.loads(json.dumps(board.to_document())))
+    assert again.missing == board.missing
+    assert again.crossed == board.crossed != ()
+
+
+def test_what_was_crossed_is_in_frames_of_one_table_and_of_all(boards: lt.Boards) -> None:
+    assert set(boards.prompts["name"]) == {"short", "long"}
+    assert set(boards.models["name"]) == set(MODELS)
+    both = boards["may"].matrix + boards["june"].matrix
+    assert boards.matrix.to_numpy() == pytest.approx((both / 2).reindex_like(boards.matrix).to_numpy())
+    assert "Prompts across 2 models and 2 tables" in repr(boards)
+    assert "Models across 2 prompts, ranked" in repr(boards["may"])

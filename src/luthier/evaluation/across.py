@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from luthier.errors import DataError
+from luthier.evaluation.crossed import AcrossPair, Cell, Crossed, crossed_grids, ranked_means
 from luthier.evaluation.leaderboard import Leaderboard
-from luthier.evaluation.resampling import Interval, percentile_interval, plain
-from luthier.evaluation.statistics import all_differences, holm, letters
+from luthier.evaluation.resampling import Floats, Interval, percentile_interval, plain
+from luthier.tasks.crossed_names import prompt_and_model
 from luthier.tasks.types import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Across", "AcrossEntry", "AcrossPair", "across_tables"]
+__all__ = ["Across", "AcrossEntry", "across_tables", "crossed_of"]
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,6 @@ class AcrossEntry:
         return pick(self.values, key=lambda table: self.values[table].value)
 
 
-@dataclass(frozen=True, slots=True)
-class AcrossPair:
-    """Two specs by their means, the better first; `corrected` by Holm over all pairs."""
-
-    first: str
-    second: str
-    difference: Interval
-    p: float
-    corrected: float
-
-
 @dataclass(frozen=True)
 class Across:
     """Specs over several tables, best mean first.
@@ -82,6 +72,7 @@ class Across:
         without: names of specs that lack it on some table, as a ranking by log loss needs probabilities.
         pairs: every two entries compared.
         alpha: level at which two count as different.
+        crossed: prompts with models, where specs were asked with several.
     """
 
     metric: str
@@ -92,6 +83,7 @@ class Across:
     without: tuple[str, ...]
     pairs: tuple[AcrossPair, ...]
     alpha: float
+    crossed: tuple[Crossed, ...] = ()
 
     @property
     def best(self) -> AcrossEntry:
@@ -149,9 +141,9 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
     if not boards:
         raise DataError("there is no table to look across; give one or more.")
     first = next(iter(boards.values()))
-    names = sorted(entry.name for entry in first.entries)
+    names = _names(first)
     for table, board in boards.items():
-        if board.ranked_by != first.ranked_by or sorted(entry.name for entry in board.entries) != names:
+        if board.ranked_by != first.ranked_by or _names(board) != names:
             raise DataError(f"table {table!r} was measured with other specs or another metric than the first one.")
         if not board.draws:
             raise DataError(f"the leaderboard of table {table!r} has no bootstrap samples; compare again to have them.")
@@ -159,23 +151,12 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
     judged = [name for name in names if all(name in board.draws for board in boards.values())]
     if not judged:
         raise DataError(f"no spec has {metric!r} on every table; rank by something else.")
-    samples = min(len(board.draws[judged[0]]) for board in boards.values())
-    values = np.zeros(len(judged))
-    draws = np.zeros((len(judged), samples))
-    for place, board in enumerate(boards.values()):
-        # Tables of equal length are drawn by the same places; a shuffle of the samples makes them independent.
-        order = np.random.default_rng([seed, place]).permutation(samples)
-        values += [board.entry(name).metrics[metric].value / len(boards) for name in judged]
-        draws += np.stack([board.draws[name][order] for name in judged]) / len(boards)
-    sign = -1 if first.measure.better == "higher" else 1
-    ranked = sorted(range(len(judged)), key=lambda i: (sign * values[i], judged[i]))
-    values, draws = values[ranked], draws[ranked]
-    found = all_differences(values, draws)
-    couples = [(i, j) for i in range(len(ranked)) for j in range(i + 1, len(ranked))]
-    corrected = holm([difference.p for difference in found])
-    different = {couple: p < first.alpha for couple, p in zip(couples, corrected, strict=True)}
-    groups = letters(len(ranked), different)
-    ordered = [judged[i] for i in ranked]
+    drawn = independent_draws(boards, seed)
+    higher = first.measure.better == "higher"
+    found = {name: [board.entry(name).metrics[metric].value for board in boards.values()] for name in judged}
+    values = {name: float(np.mean(ones)) for name, ones in found.items()}
+    means = {name: np.mean([drawn[table][name] for table in boards], axis=0) for name in judged}
+    ordered, groups, pairs = ranked_means(values, means, higher, first.alpha)
     leading = {table: {board.best.name, *board.tied_with(board.best.name)} for table, board in boards.items()}
     entries = []
     for place, name in enumerate(ordered):
@@ -188,7 +169,7 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
                 model=who.model,
                 rank=place + 1,
                 group=groups[place],
-                mean=percentile_interval(float(values[place]), draws[place]),
+                mean=percentile_interval(values[name], means[name]),
                 values={table: entry.metrics[metric] for table, entry in here.items()},
                 ranks={table: entry.rank or 0 for table, entry in here.items()},
                 leads=tuple(table for table in boards if name in leading[table]),
@@ -200,10 +181,50 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
         tables=tuple(boards),
         rows={table: board.rows_evaluated for table, board in boards.items()},
         entries=tuple(entries),
-        without=tuple(name for name in names if name not in judged),
-        pairs=tuple(
-            AcrossPair(ordered[i], ordered[j], difference.interval, difference.p, p)
-            for (i, j), difference, p in zip(couples, found, corrected, strict=True)
+        without=tuple(
+            name
+            for name in names
+            if name not in judged and any(name == entry.name for board in boards.values() for entry in board.entries)
         ),
+        pairs=pairs,
         alpha=first.alpha,
+        crossed=crossed_of(boards, seed),
     )
+
+
+def crossed_of(boards: Mapping[str, Leaderboard], seed: int = 7) -> tuple[Crossed, ...]:
+    """Prompts with models over the tables; nothing where no spec is named for both, as `stars@gpt-4.1-mini` is.
+
+    Args:
+        boards: table to its leaderboard.
+        seed: of the pairing of the tables' samples.
+    """
+    first = next(iter(boards.values()))
+    drawn = independent_draws(boards, seed)
+    values: dict[Cell, Interval] = {}
+    draws: dict[Cell, Floats] = {}
+    gaps: set[tuple[str, str]] = set()
+    for table, board in boards.items():
+        stopped = [] if board.race is None else [one.name for one in board.race.stopped]
+        gaps |= {prompt_and_model(name) for name in (*board.missing, *stopped)}
+        for entry in board.entries:
+            prompt, model = prompt_and_model(entry.name)
+            if model and entry.name in drawn[table]:
+                values[prompt, model, table] = entry.metrics[board.ranked_by]
+                draws[prompt, model, table] = drawn[table][entry.name]
+    return crossed_grids(values, draws, gaps=gaps, higher=first.measure.better == "higher", alpha=first.alpha)
+
+
+def independent_draws(boards: Mapping[str, Leaderboard], seed: int) -> dict[str, dict[str, Floats]]:
+    """The bootstrap samples of each table; tables of equal length are drawn by the same places, so each is shuffled."""
+    samples = min((len(draws) for board in boards.values() for draws in board.draws.values()), default=0)
+    found = {}
+    for place, (table, board) in enumerate(boards.items()):
+        order = np.random.default_rng([seed, place]).permutation(samples)
+        found[table] = {name: draws[order] for name, draws in board.draws.items()}
+    return found
+
+
+def _names(board: Leaderboard) -> list[str]:
+    """The specs of a table, with those that could not be asked there."""
+    return sorted({entry.name for entry in board.entries} | set(board.missing))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
+from luthier.evaluation.crossed import Crossed
 from luthier.evaluation.measures import measures_of
-from luthier.evaluation.resampling import Floats, Interval, plain
+from luthier.evaluation.resampling import Floats, Interval, plain, record_of
 from luthier.evaluation.sample_size import SamplePlan
 from luthier.evaluation.spec_race import SpecRace
 from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
@@ -149,6 +150,7 @@ class Leaderboard:
         waiting: specs that are not measured yet; until they are, no two specs are compared.
         race: which specs were stopped before the last row; `None` where all were asked about every row.
         missing: specs that could not be asked with a model, by name, and why.
+        crossed: prompts with models, where specs were asked with several.
     """
 
     task: Task
@@ -167,6 +169,7 @@ class Leaderboard:
     waiting: tuple[str, ...] = ()
     race: SpecRace | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    crossed: tuple[Crossed, ...] = ()
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -264,7 +267,8 @@ class Leaderboard:
             "pairs": _pair_columns(self),
             "plan": plain(self.plan),
             **({} if self.race is None else {"race": plain(self.race)}),
-            "missing": dict(self.missing),
+            **({"missing": dict(self.missing)} if self.missing else {}),
+            **({"crossed": plain(self.crossed)} if self.crossed else {}),
         }
 
     @classmethod
@@ -290,6 +294,7 @@ class Leaderboard:
                 plan=None if document["plan"] is None else SamplePlan(**document["plan"]),
                 race=SpecRace.from_document(document["race"]) if "race" in document else None,
                 missing=document.get("missing", {}),
+                crossed=tuple(record_of(Crossed, one) for one in document.get("crossed", ())),
                 **{name: document[name] for name in BOARD_FIGURES},
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.engine.report import Report
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.across import Across, across_tables
+from luthier.evaluation.crossed import crossed_frame
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.evaluation.mistakes import mistakes
 from luthier.evaluation.spec_race import SpecRace
@@ -110,6 +111,21 @@ class Board:
     def spreads(self) -> tuple[Spread, ...]:
         """Per grid with several seeds of examples, how far the seeds lie apart."""
         return spreads_of([result.spec for result in self.results], self.leaderboard)
+
+    @property
+    def prompts(self) -> pd.DataFrame:
+        """With several models: a row per prompt, its mean over the models, its worst cell, how often it leads."""
+        return crossed_frame("prompts", self.leaderboard.crossed)
+
+    @property
+    def models(self) -> pd.DataFrame:
+        """With several models: a row per model, its mean over the prompts, its worst cell, how often it leads."""
+        return crossed_frame("models", self.leaderboard.crossed)
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """With several models: a row per prompt, a column per model, the metric that ranks in each cell."""
+        return crossed_frame("matrix", self.leaderboard.crossed)
 
     @property
     def best(self) -> SpecResult:
@@ -221,6 +237,21 @@ class Boards:
     def frame(self) -> pd.DataFrame:
         """One row per spec, best mean first, with the ranking metric on every table."""
         return self.across.frame()
+
+    @property
+    def prompts(self) -> pd.DataFrame:
+        """With several models: a row per prompt, its mean over models and tables, its worst cell, where it leads."""
+        return crossed_frame("prompts", self.across.crossed)
+
+    @property
+    def models(self) -> pd.DataFrame:
+        """With several models: a row per model, its mean over prompts and tables, its worst cell, where it leads."""
+        return crossed_frame("models", self.across.crossed)
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """With several models: a row per prompt, a column per model, in each cell the mean over the tables."""
+        return crossed_frame("matrix", self.across.crossed)
 
     @property
     def best(self) -> SpecResult:

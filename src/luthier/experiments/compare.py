@@ -23,6 +23,7 @@ from luthier.experiments.spec_results import answer_rows
 from luthier.experiments.table_run import TableRun, in_order, showing
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.reporting.across_report import across_page, across_sentences
+from luthier.reporting.crossed_report import crossed_leaders
 from luthier.reporting.live import LiveBoard
 from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
@@ -278,7 +279,7 @@ def _log_across(run: MlflowRun, found: Boards) -> None:
     run.tag(TAGS["partial"], str(found.partial).lower())
     run.log_params({"best": across.best.name, "ranked_by": across.metric, "tables": ", ".join(found.tables)})
     run.log_metrics({f"{across.metric}_mean": across.best.mean}, sum(across.rows.values()))
-    run.describe(listed(across_sentences(across)))
+    run.describe(listed([*crossed_leaders(across.crossed, across.measure), *across_sentences(across)]))
     leaderboards = {name: board.leaderboard for name, board in found.boards.items()}
     spreads = {name: board.spreads for name, board in found.boards.items()}
     run.log_page(across_page(leaderboards, across, spreads=spreads))

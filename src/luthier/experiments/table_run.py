@@ -14,6 +14,7 @@ from luthier.engine.options import RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
 from luthier.errors import EndpointError
+from luthier.evaluation.across import crossed_of
 from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.ranking import MeasuredOnce, build_leaderboard, metrics_of
 from luthier.evaluation.spec_race import StoppedSpec
@@ -147,6 +148,7 @@ class TableRun:
                 race = raced.record(leaderboard, self._place)
                 stopped = [self._log_stopped(raced, one, parent.run_id) for one in race.stopped]
                 leaderboard = replace(leaderboard, race=race)
+            leaderboard = replace(leaderboard, crossed=crossed_of({self._table.name: leaderboard}))
             results = [self._done[spec.name] for spec in setup.specs if spec.name in self._done]
             board = Board(leaderboard, results, parent.run_id, self._options.report or Report(), stopped)
             self._log_board(parent, leaderboard, board.spreads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from luthier.engine.report import counted
 from luthier.evaluation.across import Across, AcrossEntry
@@ -12,6 +13,7 @@ from luthier.evaluation.spread import Spread
 from luthier.reporting.board_figures import across_strips
 from luthier.reporting.board_report import board_sections, board_table, pairs_section, spread_blocks
 from luthier.reporting.board_sentences import named, sentences
+from luthier.reporting.crossed_report import crossed_leaders, crossed_sections
 from luthier.reporting.numbers import interval, printable
 from luthier.reporting.table import Cell, Column, Columns, Lines, Page, Row, Section, Table
 from luthier.tasks.types import Measure
@@ -37,10 +39,11 @@ def across_sections(
     title = f"Across {len(across.tables)} tables, ranked by mean {across.measure.title}"
     return (
         *(
-            Section(f"Table {name}", board_sections(board, (spreads or {}).get(name, ())))
+            Section(f"Table {name}", board_sections(replace(board, crossed=()), (spreads or {}).get(name, ())))
             for name, board in boards.items()
         ),
         Section(title, (across_table(across), Lines(tuple(across_sentences(across))))),
+        *crossed_sections(across.crossed, across.measure),
     )
 
 
@@ -129,6 +132,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "share a letter under “tie” cannot be told apart by the mean."
     )
     sections.append(Section("Across the tables", (intro, across_table(across), across_strips(across))))
+    sections += crossed_sections(across.crossed, measure, drawn=True)
     differences = (
         "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
         f"(Holm's method); below {across.alpha:g} the difference counts as real."
@@ -138,6 +142,6 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         f"Leaderboards: {task.name}",
         f"{len(across.entries) + len(across.without)} specs on {len(across.tables)} tables; each spec is fitted once. "
         "Confusion, calibration and errors are in the report of each table's run.",
-        tuple(across_sentences(across)),
+        (*crossed_leaders(across.crossed, measure), *across_sentences(across)),
         (*sections, *pairs_section(differences, head, across.pairs, across.alpha)),
     )

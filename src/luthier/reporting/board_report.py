@@ -7,13 +7,14 @@ from typing import Literal, TypeVar
 
 from luthier.engine.report import counted
 from luthier.errors import DataError
-from luthier.evaluation.across import AcrossPair
+from luthier.evaluation.crossed import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.spread import Spread
 from luthier.reporting.board_details import detail_sections
 from luthier.reporting.board_figures import cost_chart, interval_strips, is_close, spread_strips
 from luthier.reporting.board_mistakes import mistakes_section
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
+from luthier.reporting.crossed_report import crossed_leaders, crossed_sections
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
     Bar,
@@ -62,7 +63,8 @@ def board_sections(board: Leaderboard, spreads: Sequence[Spread] = (), spending:
         said.append("Specs that share a letter under “tie” cannot be told apart.")
     if len(board.entries) > MOST_LINES:
         said.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
-    return board_section(board, said), *map(spread_section, spreads)
+    crossed = crossed_sections(board.crossed, board.measure)
+    return board_section(board, said), *crossed, *map(spread_section, spreads)
 
 
 def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOST_LINES) -> Section:
@@ -174,9 +176,10 @@ def board_page(
         f"Leaderboard: {board.task.name}",
         f"{counted(len(board.entries), 'spec')} answered the same {counted(board.rows_evaluated, 'labelled row')}. "
         f"Intervals contain the true value with 95% confidence{close if board.is_compared else ''}.",
-        tuple(sentences(board)),
+        (*crossed_leaders(board.crossed, board.measure), *sentences(board)),
         (
             _leaderboard(board),
+            *crossed_sections(board.crossed, board.measure, drawn=True),
             _intervals(board),
             *_cost(board),
             *_spreads(spreads),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from luthier.evaluation.leaderboard import Leaderboard
 from luthier.reporting.board_sentences import in_words, sentences
+from luthier.reporting.crossed_report import crossed_leaders
 from luthier.reporting.numbers import interval, number, printable
 from luthier.reporting.table import (
     Bar,
@@ -46,7 +47,8 @@ def described(board: Leaderboard) -> str:
     head = f"{board.rows_evaluated:,} rows; in brackets the 95% interval."
     if len(board.entries) > MOST_ROWS:
         head += f" The best {MOST_ROWS} are shown; report.html has all {len(board.entries):,}."
-    beneath = [*(in_words(board, entry) for entry in board.references), *sentences(board)]
+    beneath = [*(in_words(board, entry) for entry in board.references)]
+    beneath += [*crossed_leaders(board.crossed, board.measure), *sentences(board)]
     best = enumerate(board.entries[:MOST_ROWS], start=1)
     numbered = [f"{place}. {escaped(in_words(board, entry))}" for place, entry in best]
     return _cut([*numbered, "", head, "", *(f"- {escaped(line)}" for line in beneath)])
