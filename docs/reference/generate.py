@@ -44,7 +44,10 @@ PAGES = (
         "Verbs, boards and models",
         "The functions behind the commands, and what they return. DataFrames in, DataFrames out.",
         (
-            "preview", "check", "compare", "fit", "log", "load", "score", "promote", "tune", "attach_job",
+            "preview", "check", "try_out", "TryOut", "luthier.experiments.try_session:TrySession",
+            "luthier.experiments.try_row:TriedRow", "luthier.experiments.try_records:Tried",
+            "luthier.experiments.try_records:TriedCall", "compare", "fit", "log", "load", "score", "promote", "tune",
+            "attach_job",
             "import_from", "adopt", "ImportReport", "luthier.importing.records:ImportedItem",
             "luthier.importing.records:NotImported",
             "compare_tables", "plan", "spark_scorer", "luthier.scoring.spark_scorer:SparkScorer",

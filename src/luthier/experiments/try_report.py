@@ -98,18 +98,20 @@ def _turn(role: str, text: str, whole: bool) -> list[str]:
 
 
 def _answer(one: Tried, whole: bool) -> list[str]:
-    said = clipped(one.said, whole).split("\n")
+    said = clipped(_said_visibly(one), whole).split("\n")
     further = len(one.calls) - 1
     more = f" (and {further} further call{'' if further == 1 else 's'})" if further else ""
     failed = one.main is not None and one.main.answer.failure is not None
     verb = "gave no answer" if failed else "answered"
-    if not one.said.strip():
-        # Of an answer of blanks nothing would be seen.
-        said = [repr(one.said) if one.said else "(nothing)"]
     tokens = [f"  likeliest first tokens: {_tokens(one)}"] if _tokens(one) else []
     if len(said) == 1:
         return [f"{one.title} {verb}{more}: {said[0]}", *tokens]
     return [f"{one.title} {verb}{more}:", *(f"  {line}" for line in said), *tokens]
+
+
+def _said_visibly(one: Tried) -> str:
+    """The answer; one of blanks, of which nothing would be seen, in quotes."""
+    return one.said if one.said.strip() else repr(one.said) if one.said else "(nothing)"
 
 
 def _tokens(one: Tried) -> str:
@@ -168,8 +170,8 @@ def _shares(tried: Sequence[Tried]) -> Table | None:
     columns = [Column("probability", kind="name"), *(Column(one.title, least=40) for one in giving)]
     rows = []
     for label in labels:
-        cells = [f"{'█' * round(width * p):<{width}} {_share(p)}" for one in giving for p in [one.probabilities[label]]]
-        rows.append(Row((label, *(cell.strip() for cell in cells))))
+        given = [one.probabilities[label] for one in giving]
+        rows.append(Row((label, *(f"{_share(p)} {'█' * round(width * p)}".rstrip() for p in given))))
     whole = len(giving[0].spec.task.labels)
     notes = (f"The {len(labels)} likeliest of {whole:,} labels.",) if whole > len(labels) else ()
     return Table(tuple(columns), tuple(rows), notes)
@@ -190,7 +192,7 @@ def _said(tried: Sequence[Tried]) -> Iterator[str]:
 
 
 CELL = "padding:.15em .8em .15em 0;text-align:left;vertical-align:top"
-PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.1em 0 .5em 1em;max-height:24em;overflow:auto"
+PRE = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.3;margin:.1em 0 .5em 1em;max-height:24em;overflow:auto"
 
 
 def tried_html(tried: Sequence[Tried], title: str, truth: Any = None, diff: str = "", spending: str = "") -> str:
@@ -205,7 +207,7 @@ def tried_html(tried: Sequence[Tried], title: str, truth: Any = None, diff: str 
         turns = "".join(f'<div>{_text(role)}<pre style="{PRE}">{_text(text)}</pre></div>' for role, text in sent)
         parts.append(f"<details open><summary>sent to {_text(titles)}</summary>{turns}</details>")
     answers = "".join(
-        f'<td style="{CELL}"><div>{_text(one.title)}</div><pre style="{PRE}">{_text(one.said)}</pre>'
+        f'<td style="{CELL}"><div>{_text(one.title)}</div><pre style="{PRE}">{_text(_said_visibly(one))}</pre>'
         f"<div>{_text(f'likeliest first tokens: {_tokens(one)}') if _tokens(one) else ''}</div></td>"
         for one in tried
         if one.calls
