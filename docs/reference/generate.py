@@ -106,6 +106,17 @@ PAGES = (
         ),
     ),
     Page(
+        "improve.md",
+        "Better prompts",
+        "A search for a better prompt within a budget; see [improve.md](../improve.md).",
+        (
+            "improve", "Improvement", "luthier.improving.improvement_facts:ImprovementFacts",
+            "luthier.improving.improvement_facts:PromptFigures", "luthier.improving.records:Proposer",
+            "luthier.improving.records:PromptSearch", "luthier.improving.records:Proposal",
+            "luthier.improving.records:MeasuredPrompt",
+        ),
+    ),
+    Page(
         "sweeps.md",
         "Sweeps",
         "A search over the settings of a spec; see [sweep.md](../sweep.md).",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from luthier.api.deployment_verbs import deploy as deploy
     from luthier.api.import_verbs import account_endpoint as account_endpoint
     from luthier.api.import_verbs import import_from as import_from
+    from luthier.api.improve_verbs import improve as improve
+    from luthier.api.improve_verbs import writer_endpoint as writer_endpoint
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
@@ -78,6 +80,10 @@ if TYPE_CHECKING:
     from luthier.importing.adopted import write_adopted as write_adopted
     from luthier.importing.import_report import ImportReport as ImportReport
     from luthier.importing.import_setup import ImportSetup as ImportSetup
+    from luthier.improving.improve_setup import ImproveSetup as ImproveSetup
+    from luthier.improving.improvement import Improvement as Improvement
+    from luthier.improving.improvement import check_target as check_target
+    from luthier.improving.improvement import improved_file as improved_file
     from luthier.model_choice.askable import askable_places as askable_places
     from luthier.model_choice.model_specs import specs_for_models as specs_for_models
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
@@ -141,6 +147,7 @@ _NAMES_OF = {
         "luthier.api.catalogue_verbs": "ModelList ModelSheet catalogue describe_model refresh_catalogue",
         "luthier.api.deployment_verbs": "deploy",
         "luthier.api.import_verbs": "account_endpoint import_from",
+        "luthier.api.improve_verbs": "improve writer_endpoint",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
         "luthier.api.model_choice_verbs": "rank_models task_here",
         "luthier.api.prompt_verbs": "PromptList prompts",
@@ -165,6 +172,8 @@ _NAMES_OF = {
         "luthier.importing.adopted": "adopt_spec register_adopted spec_text write_adopted",
         "luthier.importing.import_setup": "ImportSetup",
         "luthier.importing.import_report": "ImportReport",
+        "luthier.improving.improve_setup": "ImproveSetup",
+        "luthier.improving.improvement": "Improvement check_target improved_file",
         "luthier.model_choice.askable": "askable_places",
         "luthier.model_choice.model_specs": "specs_for_models",
         "luthier.model_choice.rank_setup": "RankSetup",

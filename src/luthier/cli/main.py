@@ -19,6 +19,7 @@ from luthier.cli.compare import compare
 from luthier.cli.deploy import deploy
 from luthier.cli.fit import fit
 from luthier.cli.import_ import import_
+from luthier.cli.improve import improve
 from luthier.cli.init import init
 from luthier.cli.journal import journal
 from luthier.cli.keys import keys
@@ -63,7 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, catalogue, check, preview, try_, compare, prompts),
+    *(quickstart, init, catalogue, check, preview, try_, compare, improve, prompts),
     *(fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )

@@ -18,6 +18,7 @@ from luthier.evaluation.score_summary import ScoreSummary
 from luthier.evaluation.scorecard import Scorecard
 from luthier.experiments.answer_tables import read_answers
 from luthier.history.runs import LoggedRun, runs_beneath
+from luthier.improving.improvement_facts import KEPT, ImprovementFacts
 from luthier.sweeps.study_state import StudyState
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -33,6 +34,7 @@ __all__ = [
     "answers_of",
     "audit_of",
     "board_of",
+    "improvement_of",
     "read_json",
     "score_of",
     "scorecard_of",
@@ -148,6 +150,16 @@ def score_of(run: LoggedRun) -> ScoreSummary:
         DataError: its document cannot be read.
     """
     return record_of(ScoreSummary, read_json(run, SCORE))
+
+
+def improvement_of(run: LoggedRun) -> ImprovementFacts:
+    """What a search for a better prompt found, as its run keeps it.
+
+    Raises:
+        ModelError: the run keeps nothing.
+        DataError: its document cannot be read.
+    """
+    return record_of(ImprovementFacts, read_json(run, KEPT))
 
 
 def _table(run: LoggedRun) -> pd.DataFrame:

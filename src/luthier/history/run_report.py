@@ -8,10 +8,20 @@ from dataclasses import replace
 from luthier.errors import ModelError, UserError
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.ranking import build_leaderboard
-from luthier.history.artifacts import across_of, answers_of, audit_of, board_of, score_of, scorecard_of, sweep_of
+from luthier.history.artifacts import (
+    across_of,
+    answers_of,
+    audit_of,
+    board_of,
+    improvement_of,
+    score_of,
+    scorecard_of,
+    sweep_of,
+)
 from luthier.history.run_curves import curves_section
 from luthier.history.run_tables import figures_section, moment, parts_section, run_section
 from luthier.history.runs import LoggedRun, run_with_id, runs_beneath
+from luthier.improving.improvement_report import improvement_page
 from luthier.reporting.across_report import across_page
 from luthier.reporting.audit_report import audit_page
 from luthier.reporting.board_report import board_page
@@ -102,6 +112,10 @@ def _sweep_page(run: LoggedRun) -> Page:
     return sweep_page(sweep_of(run))
 
 
+def _improve_page(run: LoggedRun) -> Page:
+    return improvement_page(improvement_of(run))
+
+
 def _plain_page(run: LoggedRun, said: Sequence[str] = ()) -> Page:
     parts = runs_beneath(run)
     sections: list[Section] = [run_section(run)]
@@ -116,6 +130,7 @@ PAGES: dict[str, Callable[[LoggedRun], Page]] = {
     "compare": _compare_page,
     "candidate": _candidate_page,
     "audit": _audit_page,
+    "improve": _improve_page,
     "rai": _rai_page,
     "score": _score_page,
     "sweep": _sweep_page,

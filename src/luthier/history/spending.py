@@ -14,6 +14,7 @@ __all__ = ["SpentOn", "TaskSpending", "spending_of"]
 PURPOSES = {
     "compare": "comparisons",
     "fit": "fits",
+    "improve": "better prompts",
     "tune": "fine-tuning",
     "trial": "sweeps",
     "score": "scored tables",
