@@ -12,6 +12,7 @@ from luthier.errors import UserError
 from luthier.evaluation.resampling import plain
 from luthier.history.prompt_history import MeasuredWording, PromptHistory, prompts_of_task
 from luthier.history.prompt_report import detail_sections, prompts_page, prompts_sections, unmeasured_sections
+from luthier.history.runs import is_task
 from luthier.reporting.html import fragment, write_page
 from luthier.reporting.table import Page, Section
 from luthier.reporting.terminal import show, text_of
@@ -147,9 +148,9 @@ def prompts(
     """Every prompt that was measured, with its figures, what it was made from and what it cost; no model is called.
 
     Args:
-        of: a task, for all its prompts; or a spec, for its prompts, those they were made from and those made from
-            them. A spec is given as itself, as its file, by the name it was measured under, or as one prompt of it: its
-            number, as `#12`, or the beginning of its digest. Everything of the task when absent.
+        of: a task or its name, for all its prompts; or a spec, for its prompts, those they were made from and those
+            made from them. A spec is given as itself, as its file, by the name it was measured under, or as one prompt
+            of it: its number, as `#12`, or the beginning of its digest. Everything of the task when absent.
         task: name of the task; needed where the tracking store has several, and nothing else says it.
         metric: metric to show; the one the newest comparison was ranked by when absent.
         limit: most figures that a table shows, the best; all for `None`. The records have all.
@@ -177,7 +178,12 @@ def prompts(
         name = of
     if spec is not None:
         task = _one_task(task, spec.task.name)
+    elif name is not None and task is None and is_task(name) and not is_task():
+        # Of several tasks it can only be the name of one.
+        task, name = name, None
     history = prompts_of_task(task, metric)
+    if name == history.task and not any(name in one.names for one in history.wordings):
+        name = None
     if spec is not None:
         digest = prompt_digest(spec)
         if digest is None:

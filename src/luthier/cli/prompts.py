@@ -36,7 +36,7 @@ def prompts(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List every prompt that was measured: figures, what changed, what it was made from, what it cost."""
+    """List every prompt that was measured. Shows figures, what changed, what it was made from and what it cost."""
     from luthier import api
     from luthier.cli.printing import print_end, print_json
 

@@ -137,7 +137,9 @@ def _best_so_far(history: PromptHistory, in_order: Sequence[Measured], places: M
 
 def rows_title(rows: MeasuredRows) -> str:
     """What the rows are called, with how many there are."""
-    return f"{rows.table}" if rows.rows is None else f"{rows.rows:,} rows of {rows.table}"
+    if rows.rows is None:
+        return rows.table
+    return f"{rows.rows:,} {rows.table}" if rows.is_search else f"{rows.rows:,} rows of {rows.table}"
 
 
 def prompt_sentences(history: PromptHistory) -> list[str]:
@@ -179,10 +181,12 @@ def _best_sentence(history: PromptHistory, rows: MeasuredRows) -> str:
 
 def paid_sentence(history: PromptHistory) -> str:
     """What measuring the prompts cost, and what of that is not known."""
-    counts = sum(len(one.figures) for one in history.wordings)
+    counts = history.measurements
     paid = f"{counted(counts, 'measurement')} of these prompts cost {dollars(history.spent_usd)} when they were made"
     if history.unknown_spent == counts:
         paid = f"What {counted(counts, 'measurement')} of these prompts cost is unknown"
     elif history.unknown_spent:
-        paid += f", those left out whose cost is unknown ({history.unknown_spent:,})"
+        paid += f", without {history.unknown_spent:,} whose cost is unknown"
+    if history.searches:
+        paid += f"; {counted(len(history.searches), 'run')} of luthier improve counted as one measurement each"
     return f"{paid}; answers from the journal cost nothing again."

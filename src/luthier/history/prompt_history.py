@@ -78,8 +78,11 @@ class MeasuredWording:
 
     @property
     def spent_usd(self) -> float | None:
-        """US dollars that its measurements cost when they were made; `None` where that is not known of one."""
-        return _sum(one.spent_usd for one in self.figures)
+        """US dollars that its own measurements cost when they were made; `None` where that is not known of one.
+
+        What a search asked is not among them: the run of the search knows what all its prompts cost together.
+        """
+        return _sum(one.spent_usd for one in self.figures if not one.search)
 
     @property
     def price_usd(self) -> float | None:
@@ -116,6 +119,11 @@ class MeasuredRows:
         return self.key[1]
 
     @property
+    def is_search(self) -> bool:
+        """Whether they are training rows of a search for better prompts."""
+        return bool(self.figures[0][1].search)
+
+    @property
     def wordings(self) -> tuple[MeasuredWording, ...]:
         """The prompts measured on them, in the order in which they came about."""
         known = {wording.number: wording for wording, _ in self.figures}
@@ -132,6 +140,8 @@ class PromptHistory:
         measure: what it is.
         wordings: the oldest first.
         unread: number of runs whose prompt cannot be read any more.
+        searches: runs of searches for better prompts, with what each cost in US dollars; `None` where that is
+            unknown.
         whole: number of prompts of the task, where only some are here.
     """
 
@@ -140,6 +150,7 @@ class PromptHistory:
     measure: Measure
     wordings: tuple[MeasuredWording, ...]
     unread: int = 0
+    searches: Mapping[str, float | None] = field(default_factory=dict)
     whole: int = 0
 
     @cached_property
@@ -169,13 +180,27 @@ class PromptHistory:
 
     @property
     def spent_usd(self) -> float:
-        """US dollars that measuring is known to have cost."""
-        return math.fsum(one.spent_usd or 0.0 for wording in self.wordings for one in wording.figures)
+        """US dollars that measuring is known to have cost, each search as a whole."""
+        alone = [one.spent_usd or 0.0 for one in self._alone]
+        return math.fsum([*alone, *(usd or 0.0 for usd in self.searches.values())])
 
     @property
     def unknown_spent(self) -> int:
         """How many measurements do not say what they cost, such as those of earlier Luthiers."""
-        return sum(one.spent_usd is None for wording in self.wordings for one in wording.figures)
+        unknown = sum(one.spent_usd is None for one in self._alone)
+        return unknown + sum(usd is None for usd in self.searches.values())
+
+    @property
+    def measurements(self) -> int:
+        """How many there are, a search counted once."""
+        return len(self._alone) + len(self.searches)
+
+    @cached_property
+    def _alone(self) -> list[PromptFigure]:
+        """Figures whose run knows what they cost: of what a search asked, fresh rows included, the search does."""
+        figures = [one for wording in self.wordings for one in wording.figures]
+        searching = {one.run_id for one in figures if one.search}
+        return [one for one in figures if one.run_id not in searching]
 
     def numbered(self, number: int) -> MeasuredWording | None:
         """The prompt with this number."""
@@ -218,7 +243,9 @@ class PromptHistory:
 
     def _only(self, numbers: set[int]) -> PromptHistory:
         kept = tuple(one for one in self.wordings if one.number in numbers)
-        return replace(self, wordings=kept, whole=self.whole or len(self.wordings))
+        asked = {one.search for wording in kept for one in wording.figures}
+        searches = {run_id: usd for run_id, usd in self.searches.items() if run_id in asked}
+        return replace(self, wordings=kept, searches=searches, whole=self.whole or len(self.wordings))
 
 
 def prompts_of_task(task: str | None = None, metric: str | None = None) -> PromptHistory:
@@ -246,17 +273,20 @@ def prompts_of_runs(
 ) -> PromptHistory:
     """As `prompts_of_task`, of runs and versions that are known already."""
     asked, unread = prompt_runs(runs)
-    if not any(one.figure is not None for one in asked):
+    if not any(one.figures for one in asked):
         raise UserError(f"no prompt of task {task!r} was measured yet. luthier compare SPEC --test TABLE measures one.")
     chosen = _metric(task, runs, asked, metric)
-    return PromptHistory(task, chosen, _measure(chosen, asked), tuple(_wordings(asked, models, prompts)), len(unread))
+    wordings = tuple(_wordings(asked, models, prompts))
+    spent = {run.run_id: run.metrics.get("spent_usd") for run in runs}
+    searches = {one.search: spent.get(one.search) for wording in wordings for one in wording.figures if one.search}
+    return PromptHistory(task, chosen, _measure(chosen, asked), wordings, len(unread), searches)
 
 
 def _wordings(
     asked: Sequence[PromptRun], models: Sequence[RegisteredVersion], prompts: Sequence[PromptVersionFound]
 ) -> list[MeasuredWording]:
     # A prompt that was fitted or scored and never measured has no figure to show.
-    measured = {one.digest for one in asked if one.figure is not None}
+    measured = {one.digest for one in asked if one.figures}
     asked = [one for one in asked if one.digest in measured]
     order, parents = parents_of(asked)
     by_digest: dict[str, list[PromptRun]] = {digest: [] for digest in order}
@@ -280,7 +310,7 @@ def _wordings(
             digest=digest,
             wording=runs[0].wording,
             names=tuple(dict.fromkeys(one.run.spec or one.run.name for one in runs)),
-            figures=tuple(one.figure for one in runs if one.figure is not None),
+            figures=tuple(figure for one in runs for figure in one.figures),
             runs=tuple(one.run.run_id for one in runs),
             first=runs[-1].run.started,
             parent=parent,
@@ -293,7 +323,7 @@ def _wordings(
 
 
 def _metric(task: str, runs: Sequence[LoggedRun], asked: Sequence[PromptRun], metric: str | None) -> str:
-    known = dict.fromkeys(name for one in asked if one.figure is not None for name in one.figure.metrics)
+    known = dict.fromkeys(name for one in asked for figure in one.figures for name in figure.metrics)
     if metric is None:
         ranked = next((run.params["ranked_by"] for run in runs if run.params.get("ranked_by") in known), None)
         return ranked or next((name for name in METRICS if name in known), next(iter(known)))
@@ -309,7 +339,7 @@ def _measure(metric: str, asked: Sequence[PromptRun]) -> Measure:
     if metric in METRICS:
         return METRICS[metric]
     # The task type knows it, and a run that measured it keeps the task.
-    kept = (kept_spec(one.run) for one in reversed(asked) if one.figure is not None and one.run.kind != "rai")
+    kept = (kept_spec(one.run) for one in reversed(asked) if one.figures and one.run.kind != "rai")
     spec = next((one for one in kept if one is not None), None)
     known = {} if spec is None else measures_of(spec.task)
     return known.get(metric) or Measure(metric, "higher", "number", metric)

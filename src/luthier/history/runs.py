@@ -16,7 +16,7 @@ from luthier.tuning.job_runs import TUNE_TAGS
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["LoggedRun", "experiment_of_task", "run_with_id", "runs_beneath", "runs_of_experiment"]
+__all__ = ["LoggedRun", "experiment_of_task", "is_task", "run_with_id", "runs_beneath", "runs_of_experiment"]
 
 PAGE_SIZE = 500
 """Runs that are asked for at a time; a server refuses more than 50,000, and a database is quick with less."""
@@ -145,6 +145,19 @@ def experiment_of_task(task: str | None = None) -> tuple[str, str]:
         )
     ((name, place),) = with_runs.items()
     return place, name
+
+
+def is_task(name: str | None = None) -> bool:
+    """Whether the store has a task of this name; without a name, whether it has exactly one.
+
+    Raises:
+        UserError: the store cannot be reached.
+    """
+    try:
+        experiment_of_task(name)
+    except DataError:
+        return False
+    return True
 
 
 def runs_of_experiment(experiment_id: str) -> tuple[LoggedRun, ...]:

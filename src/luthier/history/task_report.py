@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 
 from luthier.engine.report import counted
@@ -18,6 +19,7 @@ from luthier.reporting.numbers import metric_title
 from luthier.reporting.table import Block, Cell, Column, Columns, Fold, Lines, Page, Row, Section, Table, left_out
 from luthier.sweeps.sweep_report import sweep_page
 from luthier.sweeps.sweep_sentences import sweep_sentences
+from luthier.tracking.runs import tag_of
 
 __all__ = ["task_page", "task_page_of"]
 
@@ -58,6 +60,7 @@ def task_page(history: TaskHistory) -> Page:
             *_newest_audit(history),
             *_list(history, "Audits", "audit", "Each held what a service reported against what was measured."),
             *_list(history, "Assessments", "rai", "Each is a scorecard of a model on labelled rows."),
+            *_prompts(history),
             *_spending(history.spending),
             _all_runs(history),
         ),
@@ -123,6 +126,15 @@ def _newest(history: TaskHistory) -> list[Section]:
     if whole is not None:
         lead += f". It is one table of {whole.name}: luthier report {whole.run_id}"
     return [Section("Newest comparison", (lead, *_parts(page)))]
+
+
+def _prompts(history: TaskHistory) -> list[Section]:
+    """How many prompts were measured; a page of their own has their texts."""
+    digests = {tag_of(run.tags, "prompt_digest") for run in history.runs if run.test_digest is not None} - {None}
+    if not digests:
+        return []
+    said = f"{counted(len(digests), 'prompt')} measured, each with its figures, its text and what changed: "
+    return [Section("Prompts", (f"{said}luthier prompts --task {shlex.quote(history.task)} --html prompts.html",))]
 
 
 def _newest_sweep(history: TaskHistory) -> list[Section]:
