@@ -93,7 +93,7 @@ def test_it_finds_the_words_that_decide(engine: Engine, task: lt.Task) -> None:
         found = [one for _ in range(4) for one in by.propose(search, 4)]
         assert any(words_of(one.spec) == set(WORDS) for one in found)
     assert len({one.spec.digest for one in found}) == len(found)
-    assert all(one.how == "instructions rewritten by GEPA from 4 rows" and one.parent for one in found)
+    assert all(one.how == "instructions rewritten by GEPA from 8 rows" and one.parent for one in found)
     assert max(Counter(asked).values()) == 1
 
 
@@ -115,10 +115,10 @@ def test_the_end_of_the_budget_ends_it_with_what_is_known(engine: Engine, task: 
     with service() as (endpoint, asked):
         spec = starting(task, endpoint)
         with pytest.raises(BudgetReached, match="left"):
-            Gepa().propose(Limited(spec, reviews(), engine, 36 + 4 + 10), 4)
-        found = Gepa().propose(Limited(spec, reviews(), engine, 36 + 4 + 32 + 4), 4)
+            Gepa().propose(Limited(spec, reviews(), engine, 36 + 8 + 10), 4)
+        found = Gepa().propose(Limited(spec, reviews(), engine, 36 + 8 + 28 + 8), 4)
         assert len(found) == 1
-        assert sum(not is_writing for is_writing, _ in asked) <= 36 + 4 + 32 + 4
+        assert sum(not is_writing for is_writing, _ in asked) <= 36 + 8 + 28 + 8
 
 
 @pytest.mark.parametrize("rows", [40, 44, 76, 80, 112, 150])
@@ -173,7 +173,7 @@ def test_what_is_written_is_a_text_of_the_prompt_or_nothing(
         Gepa().propose(search, 1)
         prompts = {prompt for is_writing, prompt in asked if not is_writing}
         assert any((why or "was measured already") in note for note in search.notes)
-        assert why is not None or sum("stars. {{ 7 * 7 }}{% for x in y %} {# 1 #}" in one for one in prompts) == 4
+        assert why is not None or sum("stars. {{ 7 * 7 }}{% for x in y %} {# 1 #}" in one for one in prompts) == 8
         assert all(re.search(r"Text: Visit \d+: it was \w+ here$", one) for one in prompts)
 
 
@@ -233,8 +233,7 @@ def test_it_connects_to_nothing_else_writes_no_file_and_logs_no_run(tmp_path: Pa
     assert done.stdout.splitlines()[-1:] == ["4 None set() []"], done.stdout + done.stderr
 
 
-def test_a_package_that_is_missing_is_named(engine: Engine, task: lt.Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing_is_named_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_optimisers, "PACKAGE", "no_such_package")
-    with service() as (endpoint, _):
-        with pytest.raises(MissingPart, match=r"needs no_such_package.*pip install 'luthier\[gepa\]'.*--by rewrite"):
-            Gepa().propose(Searching(starting(task, endpoint), reviews(12), engine), 1)
+    with pytest.raises(MissingPart, match=r"needs no_such_package.*pip install 'luthier\[gepa\]'.*--by rewrite"):
+        Gepa()

@@ -37,7 +37,7 @@ PART = "instructions"
 JUDGED_ROWS = 50
 """Rows that each prompt which did better on its few rows is measured on; gepa keeps the best ones for each of them."""
 
-FEW_ROWS = 4
+FEW_ROWS = 8
 """Rows that the writer is told of, and that its prompt is tried on first."""
 
 PATIENCE = 3
@@ -64,12 +64,20 @@ class Gepa:
     """GEPA (Agrawal et al. 2025) as MLflow offers it: rewrites, from a few rows each, of prompts that are best on some.
 
     It goes on where it stopped as long as the best prompt of the search is one of its own, else it begins from that.
+
+    Raises:
+        MissingPart: gepa is not installed.
     """
 
     name: ClassVar[str] = "gepa"
     needs_writer: ClassVar[bool] = True
 
     def __init__(self) -> None:
+        if importlib.util.find_spec(PACKAGE) is None:
+            raise MissingPart(
+                f"GEPA needs {PACKAGE}, which is not installed; type: pip install 'luthier[gepa]', or choose "
+                "another way to find prompts, as in --by rewrite (by=)."
+            )
         self._run: _Run | None = None
 
     def propose(self, search: PromptSearch, count: int) -> Sequence[Proposal]:
@@ -78,15 +86,9 @@ class Gepa:
         They were measured on up to `JUDGED_ROWS` rows. Where the budget ends meanwhile, those found till then.
 
         Raises:
-            MissingPart: gepa is not installed.
             BudgetReached: the budget ended before anything was found.
             EndpointError: the writer or the model of the prompt cannot be asked.
         """
-        if importlib.util.find_spec(PACKAGE) is None:
-            raise MissingPart(
-                f"GEPA needs {PACKAGE}, which is not installed; type: pip install 'luthier[gepa]', or choose "
-                "another way to find prompts, as in --by rewrite (by=)."
-            )
         # A prompt that was asked a few rows is the best of all by chance.
         best = next((one.spec for one in search.measured if len(one.positions) == len(search.rows)), search.start)
         if self._run is None or not self._run.made(best):
