@@ -34,7 +34,7 @@ PACKAGE = "gepa"
 PART = "instructions"
 """What gepa calls the text that it changes."""
 
-JUDGED_ROWS = 50
+JUDGED_ROWS = 25
 """Rows that each prompt which did better on its few rows is measured on; gepa keeps the best ones for each of them."""
 
 FEW_ROWS = 8
