@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 import pytest
 
+from luthier.cli.main import main
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY
+from tests.patience import PATIENCE_SECONDS
 from tests.scripted_server import Refused, serving
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -40,9 +43,22 @@ def echoing(sent: bytes) -> str:
     )
 
 
-def luthier(*words: str) -> str:
+def typed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command says that is run in this process: others load MLflow for each."""
+    with pytest.MonkeyPatch.context() as here, pytest.raises(SystemExit):
+        here.setattr(sys, "argv", ["luthier", *words])
+        main()
+    said, more = capsys.readouterr()
+    return said + more
+
+
+def in_a_process(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "luthier.cli.main", *words], capture_output=True, text=True, check=False, timeout=180
+        [sys.executable, "-m", "luthier.cli.main", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
@@ -57,8 +73,9 @@ def unpacked(cell: object) -> object:
 
 
 def test_no_byte_on_disk_and_no_word_said_holds_the_key(
-    server: LocalServer, table: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
+    server: LocalServer, table: pd.DataFrame, train: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    luthier = partial(typed, capsys)
     # A service that repeats the key in its errors is the worst case.
     server.faults.add(Fault("status", status=400, message=f"bad request with key {KEY}", contains="visit 7"))
     table.to_csv("test.csv", index=False)
@@ -80,7 +97,7 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
             f"endpoint: {{provider: compatible, base_url: '{echo}', model: m, api_key_env: STARS_KEY}}\n"
         )
         echoed = [
-            luthier("compare", "echo.yaml", "--test", "test.csv", "--yes"),
+            in_a_process("compare", "echo.yaml", "--test", "test.csv", "--yes"),
             luthier("log", "echo.yaml", "--register", "echo", "--alias", "champion"),
             luthier("score", "models:/echo@champion", "test.csv", "echo.csv", "--yes"),
         ]
@@ -93,7 +110,7 @@ def test_no_byte_on_disk_and_no_word_said_holds_the_key(
         luthier("log", "near.yaml", "--train", "train.csv", "--yes"),
         luthier("compare", "zero.yaml", "--test", "test.csv", "--yes"),
         luthier("log", "zero.yaml", "--register", "stars", "--alias", "champion"),
-        luthier("score", "models:/stars@champion", "test.csv", "out.csv", "--yes"),
+        in_a_process("score", "models:/stars@champion", "test.csv", "out.csv", "--yes"),
         luthier("compare", "zero.yaml", "--test", "missing.csv"),
     ]
     assert Path("out.csv").exists() and Path("fitted/spec.yaml").exists(), said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,18 +42,20 @@ def start(file: Path, store: str) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("so_many", [1, 12])
 def test_killed_in_the_middle_the_next_import_completes_it(
-    account: Account, store: str, tmp_path: Path, so_many: int
+    account: Account, store: str, empty_store: Path, tmp_path: Path, so_many: int
 ) -> None:
     process = start(account.write_endpoint(tmp_path / "account.yaml"), store)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while len(runs()) < so_many:
         assert process.poll() is None, Path("import.log").read_text()
         assert time.monotonic() < deadline
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     setup(account).run()
     killed = by_job(runs())
     assert len(killed) == len(runs()) == len(JOBS)
+    shutil.copy(empty_store, "whole.db")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/whole.db")
     setup(account).run()
     whole = by_job(runs())

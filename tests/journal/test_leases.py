@@ -60,6 +60,7 @@ def no_leases_are_left(path: Path) -> bool:
     left = 1
     while left and time.monotonic() < deadline:
         left = connection.execute("SELECT count(*) FROM leases").fetchone()[0]
+        time.sleep(0.005)
     connection.close()
     return left == 0
 

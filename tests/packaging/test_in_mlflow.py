@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -30,12 +32,13 @@ def other(number: int) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def board(empty_store: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lt.Board]:
+def board(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lt.Board]:
     """A comparison in a store of the module's own."""
     folder = tmp_path_factory.mktemp("in_mlflow")
     with pytest.MonkeyPatch.context() as here:
         here.setenv("LUTHIER_HOME", str(folder / "home"))
         here.chdir(folder)
+        shutil.copy(empty_store, "mlflow.db")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         yield lt.compare(lt.Baseline(TASK, name="plain"), rows(24), train=other(40))
 
