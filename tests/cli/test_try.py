@@ -100,6 +100,13 @@ def test_a_mistake_is_one_plain_line(run: Run, spec: Path, words: tuple[str, ...
     assert spec.read_text() == before
 
 
+def test_a_file_that_cannot_be_saved_to_is_refused_before_anything_is_sent(
+    run: Run, spec: Path, server: LocalServer
+) -> None:
+    ended = run("try", spec, "--text", SUPERB, "--template", "{{ text }}", "--save", "nowhere/new.yaml", "--yes")
+    assert ended.code == 2 and "nowhere" in ended.err and not server.received.requests
+
+
 def test_the_key_is_never_shown(run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STARS_KEY")
     ended = run("try", spec, "--text", SUPERB, "--yes")
@@ -126,8 +133,9 @@ class Terminal:
         os.close(behind)
 
     def read(self, until: str = "try> ", seconds: float = 90.0) -> str:
+        """What is shown up to the prompt; up to the end where `until` is empty."""
         shown, deadline = b"", time.monotonic() + seconds
-        while time.monotonic() < deadline and not shown.decode(errors="replace").endswith(until):
+        while time.monotonic() < deadline and not (until and shown.decode(errors="replace").endswith(until)):
             if select.select([self.screen], [], [], 0.1)[0]:
                 try:
                     shown += os.read(self.screen, 65536)
@@ -201,4 +209,7 @@ def test_an_editor_changes_the_template_and_a_pasted_text_is_one_text(
     assert "+ Now: Stars for: {{ text }}" in edited
     assert "nothing would change" in terminal.type(":system -")
     assert "before answered" not in terminal.type(":undo") and "after" not in terminal.type(":again")
-    assert terminal.leave(b"\x03") == 0
+    terminal.type(":system Be brief.")
+    os.write(terminal.screen, b"\x03")
+    assert "is in no file" in (last := terminal.read("")) and "Be brief." in last
+    assert terminal.process.wait(60) == 0

@@ -81,6 +81,8 @@ def try_(
     )
     if save is not None and len(trial.specs) > 1:
         raise UserError(f"a file holds one spec, and {len(trial.specs)} models are asked; --save takes one --model.")
+    if save is not None and talks:
+        raise UserError("--save writes after one row: add --text or --row. In the terminal type :save FILE.")
     wording = _template_of(template, edit)
     if wording is not None or system is not None:
         trial.reword(template=wording, system=system)
@@ -88,9 +90,9 @@ def try_(
         from luthier.cli.try_loop import TryLoop
 
         TryLoop(trial, default_engine(), yes=yes, whole=whole).run()
-        if save is not None:
-            print(f"written: {trial.save(save)}", file=sys.stderr)
         return
+    if save is not None:
+        trial.check_file(save)
     plan = trial.plan(given)
     if dry_run or trial.price_to_show(given) is not None:
         agree(plan)

@@ -81,12 +81,14 @@ class TryLoop:
                 line = self._read()
             except (EOFError, KeyboardInterrupt):
                 print()
+                self._leave()
                 return
             except UnicodeDecodeError as error:
                 self._say(f"the terminal sent what is no {error.encoding}; type it again.")
                 continue
             found = re.fullmatch(r":([a-z]+)(?:\s+(.*))?", line, re.DOTALL)
             if found and found[1] in ("quit", "q", "exit"):
+                self._leave()
                 return
             try:
                 if found:
@@ -101,10 +103,14 @@ class TryLoop:
             except (typer.Exit, typer.Abort, KeyboardInterrupt):
                 self._say("not asked.")
 
+    def _leave(self) -> None:
+        if self._trial.unsaved:
+            print(visible(f"The edited prompt is in no file. It was:\n{self._trial.unsaved}"))
+
     def _read(self) -> str:
         line = input("try> ")
         # Where the terminal marks no pastes, each line of a pasted text would be asked, and paid, alone.
-        while line.strip() and not line.startswith(":") and select.select([sys.stdin], [], [], PASTE_SECONDS)[0]:
+        while line.strip() and not line.startswith(":") and _more_waits():
             line += "\n" + input()
         return line
 
@@ -138,12 +144,10 @@ class TryLoop:
         self._place += 1
 
     def _edit(self, given: str) -> None:
-        prompt = getattr(self._trial.specs[0], "prompt", None)
-        self._reword(template=self._worded(given, "" if prompt is None else prompt.template, "template"))
+        self._reword(template=self._worded(given, self._trial.wording["template"], "template"))
 
     def _system(self, given: str) -> None:
-        prompt = getattr(self._trial.specs[0], "prompt", None)
-        now = "" if prompt is None else prompt.system or ""
+        now = self._trial.wording["system"]
         self._reword(system="" if given == "-" else self._worded(given, now, "system turn"))
 
     def _reword(self, **given: str) -> None:
@@ -206,6 +210,13 @@ def _edited(editor: str, text: str) -> str:
             return file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"what the editor wrote cannot be read: {error}.") from error
+
+
+def _more_waits() -> bool:
+    try:
+        return bool(select.select([sys.stdin], [], [], PASTE_SECONDS)[0])
+    except OSError:  # Windows asks sockets only
+        return False
 
 
 def _line_editing() -> None:

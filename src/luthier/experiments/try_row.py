@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from luthier.errors import UserError
 from luthier.experiments.try_records import Tried
 from luthier.experiments.try_report import tried_html, tried_text
 from luthier.tasks.task import Task
@@ -68,7 +69,10 @@ class TriedRow:
         """By place, or by title."""
         if isinstance(which, int):
             return self.tried[which]
-        return next(one for one in self.tried if one.title == which)
+        found = [one for one in self.tried if one.title == which]
+        if not found:
+            raise UserError(f"nothing here is called {which!r}; there is {', '.join(one.title for one in self.tried)}.")
+        return found[0]
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -20,7 +20,7 @@ from luthier.spec import Spec
 from luthier.tables.series import frame_of_records
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.recipe import PromptRecipe
-from luthier.techniques.spec_writing import save_spec
+from luthier.techniques.spec_writing import check_spec_file, save_spec
 from luthier.techniques.wordings import prompt_digest
 from luthier.terminals import visible
 
@@ -71,6 +71,7 @@ class TrySession:
         # The settings of each wording, so that other models are asked with the same.
         self._wording: dict[str, Any] = {}
         self._wording_before: dict[str, Any] = {}
+        self._saved = {prompt_digest(spec) for spec in specs}
         self.history: list[TriedRow] = []
         """Everything that was tried, in order."""
 
@@ -151,6 +152,23 @@ class TrySession:
     def frame(self) -> pd.DataFrame:
         """A row for each answer: text, model, wording, prompt, answer, label, probabilities, tokens, price, latency."""
         return frame_of_records(frame_records(self.history))
+
+    @property
+    def wording(self) -> dict[str, str]:
+        """The `template` and the `system` turn as they are now; the latter is empty where there is none.
+
+        Raises:
+            SpecError: the spec is no prompt.
+        """
+        prompt = self._prompts()[0].prompt
+        return {"template": prompt.template, "system": prompt.system or ""}
+
+    def _prompts(self) -> list[PromptRecipe]:
+        found = [spec for spec in self.specs if isinstance(spec, PromptRecipe)]
+        other = next((spec for spec in self.specs if spec not in found), None)
+        if other is not None:
+            raise SpecError(f"spec {other.name!r} is of technique {other.technique}, which has no prompt to edit.")
+        return found
 
     def plan(self, row: str | Mapping[str, Any] | int | None = None) -> Plan:
         """What asking a row would send and cost, for all models and wordings; sends nothing.
@@ -236,9 +254,7 @@ class TrySession:
             DataError: the template names a column that the rows do not have.
         """
         settings: dict[str, Any] = {}
-        for one in self.specs:
-            if not isinstance(one, PromptRecipe):
-                raise SpecError(f"spec {one.name!r} is of technique {one.technique}, which has no prompt to edit.")
+        for one in self._prompts():
             if template is not None and template != one.prompt.template:
                 settings["prompt.template"] = template
             if system is not None and (system or None) != one.prompt.system:
@@ -295,12 +311,35 @@ class TrySession:
         Raises:
             UserError: it is not said which, or the file cannot be written.
         """
+        chosen = self._chosen(model)
+        file = save_spec(chosen, path, f"Saved by luthier try{self._from()}.")
+        self._saved.add(prompt_digest(chosen))
+        return file
+
+    def check_file(self, path: str | Path, model: str | None = None) -> None:
+        """Refuses a file that `save` could not write, before anything is paid.
+
+        Args:
+            path: as for `save`.
+            model: as for `save`.
+
+        Raises:
+            UserError: it is not said which spec, or the file cannot be written.
+        """
+        check_spec_file(self._chosen(model), path)
+
+    @property
+    def unsaved(self) -> str:
+        """The prompt, where it was edited and is in no file; else empty."""
+        edited = bool(self._wording) and prompt_digest(self.specs[0]) not in self._saved
+        return str(getattr(self.specs[0], "prompt_text", "")) if edited else ""
+
+    def _chosen(self, model: str | None) -> Spec:
         chosen = [spec for spec in self.specs if model is None or model in (spec.name, spec.base_model)]
         if len(chosen) != 1:
-            known = ", ".join(self.models)
             wrong = f"no spec here is called {model!r}" if model is not None else "a file holds one spec"
-            raise UserError(f"{wrong}; say which: {known}.")
-        return save_spec(chosen[0], path, f"Saved by luthier try{self._from()}.")
+            raise UserError(f"{wrong}; say which: {', '.join(self.models)}.")
+        return chosen[0]
 
     def _from(self) -> str:
         digest = prompt_digest(self._given[0])

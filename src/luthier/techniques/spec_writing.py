@@ -17,7 +17,7 @@ from luthier.spec import Spec
 from luthier.tasks.task import Task
 from luthier.techniques.registry import parse_spec, read_spec
 
-__all__ = ["plain_name", "save_spec", "spec_text", "yaml_text"]
+__all__ = ["check_spec_file", "plain_name", "save_spec", "spec_text", "yaml_text"]
 
 LONGEST_NAME = 64
 
@@ -62,6 +62,23 @@ def spec_text(spec: Spec, path: Path, head: str, name: str | None = None) -> str
     return f"# {' '.join(head.split())}\n{yaml_text(document)}"
 
 
+def check_spec_file(spec: Spec, path: str | Path) -> bool:
+    """Whether a file holds the spec already; refuses one that it cannot be written to, before anything is paid.
+
+    Raises:
+        UserError: another file or a link is there, there is no folder for it, or the name is none.
+    """
+    file = Path(path)
+    if file.suffix not in (".yaml", ".yml") or not plain_name(file.stem):
+        raise UserError(f"{str(path)!r} is no name for a spec file; give one that ends in .yaml.")
+    if not file.parent.is_dir():
+        raise UserError(f"no folder {file.parent} for {file.name}; make it, or give another file.")
+    check_file(file)
+    if file.exists() and not _holds(file, spec):
+        raise UserError(f"{file} is there already and holds something else; give another file.")
+    return file.exists()
+
+
 def save_spec(spec: Spec, path: str | Path, head: str) -> Path:
     """Writes a spec to a file of its own, named after it, so that it can be compared with the one it was made from.
 
@@ -73,20 +90,12 @@ def save_spec(spec: Spec, path: str | Path, head: str) -> Path:
         head: a line above it.
 
     Raises:
-        UserError: another file or a link is there, there is no folder for it, or the disk refuses.
+        UserError: as `check_spec_file`, or the disk refuses.
     """
     file = Path(path)
-    name = plain_name(file.stem)
-    if file.suffix not in (".yaml", ".yml") or not name:
-        raise UserError(f"{str(path)!r} is no name for a spec file; give one that ends in .yaml.")
-    if not file.parent.is_dir():
-        raise UserError(f"no folder {file.parent} for {file.name}; make it, or give another file.")
-    check_file(file)
-    if file.exists():
-        if not _holds(file, spec):
-            raise UserError(f"{file} is there already and holds something else; give another file.")
+    if check_spec_file(spec, file):
         return file
-    text = spec_text(spec, file, head, name)
+    text = spec_text(spec, file, head, plain_name(file.stem))
     read = parse_spec(parse_yaml(text), str(file), file.parent)
     assert read.digest == spec.digest and read.endpoint == spec.endpoint, "the file would hold another spec"
     try:
