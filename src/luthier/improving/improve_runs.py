@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ from luthier.improving.improvement_facts import KEPT, ImprovementFacts, PromptFi
 from luthier.improving.improvement_report import improvement_page, improvement_sentences
 from luthier.improving.search import RacedSearch, TriedPrompt
 from luthier.packaging.prompt_versions import PromptStep, register_prompt_history
+from luthier.providers.prices import sum_if_known
 from luthier.reporting.markdown import listed
 from luthier.techniques import Prompt
 from luthier.techniques.wordings import wording_of, wording_text
@@ -71,7 +72,7 @@ class ImproveRun:
             "spec": spec.name,
             "by": ", ".join(one.name for one in inputs.proposers),
             "writer": None if inputs.writer is None else inputs.writer.label,
-            "metric": inputs.metric,
+            "ranked_by": inputs.metric,
             "rows": rows,
             "train_rows": len(inputs.train),
             "validation_rows": len(inputs.fresh.rows),
@@ -116,10 +117,11 @@ class ImproveRun:
 
     def _keep(self, fresh: FreshMeasurement | None) -> tuple[ImprovementFacts, Mapping[str, Prompt]]:
         search, run = self._search, self._run
+        search.settle()
         assert search is not None and run is not None
         specs = {one.spec.name: one.spec for one in search.ranked}
         facts = facts_of(self._inputs, search, self._options, fresh)
-        children = {one.spec.name: self._log_prompt(one, specs, facts, fresh) for one in search.ranked}
+        children = {one.spec.name: self._log_prompt(one, specs, facts, fresh) for one in search.in_order}
         prompts = tuple(replace(one, run_id=children[one.name]) for one in facts.prompts)
         facts = replace(facts, prompts=prompts)
         run.log_text(json.dumps(facts.to_document(), ensure_ascii=False, indent=1), KEPT)
@@ -132,31 +134,41 @@ class ImproveRun:
     def _log_prompt(
         self, one: TriedPrompt, specs: Mapping[str, Prompt], facts: ImprovementFacts, fresh: FreshMeasurement | None
     ) -> str:
-        """A run for a prompt: a `candidate` that has figures on fresh rows, or a `prompt` that has none."""
-        assert self._run is not None
-        inputs, name = self._inputs, one.spec.name
-        results = {} if fresh is None else {result.spec.name: result for result in fresh.results}
-        tags = spec_tags(one.spec)
-        if one.parent:
-            tags |= made_from(specs[one.parent], one.how)
-        kind = "candidate" if name in results else "prompt"
-        if name in results:
-            tags |= {TAGS["test_digest"]: inputs.fresh.rows.digest}
-        figures = facts.prompt(name)
-        with self._tracker.run(inputs.spec.task, name, kind, tags, parent=self._run.run_id) as run:
-            run.log_spec(one.spec)
-            trained = {f"train_{facts.metric}": figures.score, "train_rows": Interval(figures.rows)}
-            if figures.cost_usd is not None:
-                trained["train_cost_usd"] = Interval(figures.cost_usd)
-            run.log_metrics(trained, figures.rows)
-            if name in results:
-                result = results[name]
-                rows = inputs.fresh.rows
+        """A run of a prompt on training rows and, where it was measured on fresh ones, a `candidate`; its id."""
+        found = self._log_trained(one, specs, facts.prompt(one.spec.name))
+        results = [] if fresh is None else [result for result in fresh.results if result.spec.name == one.spec.name]
+        for result in results:
+            inputs, rows = self._inputs, self._inputs.fresh.rows
+            with self._child(one, specs, "candidate", rows.digest, inputs.fresh.name) as run:
                 metrics = metrics_of(inputs.spec.task, rows, candidate_of(result), measured=MeasuredOnce())
                 log_result(run, result, inputs.fresh, metrics)
-            else:
-                run.log_fitted(one.fitted)
+                found = run.run_id
+        return found
+
+    def _log_trained(self, one: TriedPrompt, specs: Mapping[str, Prompt], figures: PromptFigures) -> str:
+        rows = self._inputs.rows
+        with self._child(one, specs, "prompt", rows.digest, f"{len(rows)} training rows") as run:
+            metrics = {self._inputs.metric: figures.score}
+            if figures.cost_usd is not None:
+                metrics["cost_per_1000_rows_usd"] = Interval(1000 * figures.cost_usd / figures.rows)
+            run.log_metrics(metrics, figures.rows)
+            run.log_spent(sum_if_known(answer.call.spent_usd for answer in one.answers.values()))
+            run.log_fitted(one.fitted)
             return run.run_id
+
+    @contextlib.contextmanager
+    def _child(
+        self, one: TriedPrompt, specs: Mapping[str, Prompt], kind: str, digest: str, table: str
+    ) -> Iterator[MlflowRun]:
+        assert self._run is not None
+        tags = spec_tags(one.spec) | {TAGS["test_digest"]: digest}
+        if one.parent:
+            tags |= made_from(specs[one.parent], one.how)
+        task = self._inputs.spec.task
+        with self._tracker.run(task, one.spec.name, kind, tags, parent=self._run.run_id) as run:
+            run.log_spec(one.spec)
+            run.log_params({"test": table})
+            yield run
 
 
 def facts_of(

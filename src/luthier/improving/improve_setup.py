@@ -41,6 +41,11 @@ ROUNDS = 3
 
 FEWEST_FRESH_ROWS = 20
 
+NO_WRITER = (
+    "No instructions were rewritten, as there is no model to write them: name one with --writer (writer=). The spec's "
+    "own is taken where it chats and is not the embedded one, which is too small."
+)
+
 WRITER_CHARACTERS, WRITER_TOKENS = 12_000, 6_000
 """How long a request to the writer is taken to be before there is one, and how long its answer may be."""
 
@@ -106,6 +111,7 @@ class ImproveSetup:
             rounds=rounds,
             seed=seed,
         )
+        self._lacks_writer = chosen_writer is None and not by
         _check_fresh(self.inputs)
         self.search: RacedSearch | None = None
         """The search as far as it came, also where it was interrupted."""
@@ -166,6 +172,8 @@ class ImproveSetup:
         with ImproveRun(self.inputs, search, tracker or MlflowTracker(), options) as run:
             search.begin()
             run.open()
+            if self._lacks_writer:
+                search.note(NO_WRITER)
             told(self.said_so_far())
             search.run(self.inputs.proposers, self.inputs.rounds, lambda: told(self.said_so_far()))
             finalists = finalists_of(search)

@@ -14,6 +14,7 @@ from luthier.improving.improvement_facts import ImprovementFacts
 from luthier.improving.improvement_report import improvement_sections
 from luthier.outputs import check_file
 from luthier.reporting.html import fragment
+from luthier.reporting.numbers import number
 from luthier.reporting.table import Section
 from luthier.reporting.terminal import show, text_of
 from luthier.techniques import Prompt
@@ -112,10 +113,9 @@ class Improvement:
         """
         if not self.has_gain:
             return self
-        gain = self.facts.prompt(self.facts.winner).how or "found"
-        head = (
-            f"{HEAD} from {self.facts.start}: {' '.join(gain.split())}. Compare, log and score it like any other spec."
-        )
+        assert self.gain is not None
+        measure, gain = self.facts.measure, number(self.gain.value, "gap")
+        head = f"{HEAD} from {self.facts.start}: {measure.title} {gain} on {self.facts.fresh_rows:,} fresh rows."
 
         def text(path: Path) -> str:
             return spec_text(self.winner, path, head, plain_name(path.stem) or self.winner.name)
@@ -148,7 +148,7 @@ class Improvement:
             return (f"The prompt to use is still {self.facts.start}.",)
         said = [] if self.file is None else [f"Written: {self.file}"]
         if self.prompt_uri is not None:
-            said.append(f"In MLflow's prompt registry: {self.prompt_uri}")
+            said.append(f"In MLflow's prompt registry, with what it was made from: {self.prompt_uri}")
         return tuple(said)
 
     def _repr_html_(self) -> str:

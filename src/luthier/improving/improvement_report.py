@@ -24,7 +24,7 @@ from luthier.reporting.table import (
 
 __all__ = ["improvement_page", "improvement_sections", "improvement_sentences"]
 
-MOST_PRINTED = 12
+MOST_PRINTED = 8
 """Prompts that a terminal shows; the page and `frame` have them all."""
 
 LONGEST_HOW = 48
@@ -185,7 +185,7 @@ def _tried(
         ),
         (Column("round", "count", drop=1), lambda one: one.round or None),
         (Column("made from", drop=2), lambda one: one.parent),
-        (Column("how", least=24, drop=3), lambda one: one.how),
+        (Column("how", least=60, drop=3), lambda one: one.how),
         (Column("cost", "usd"), lambda one: one.cost_usd),
     )
     return Table.of(prompts, columns, lambda one, cells: Row(cells, "first" if one.name == facts.best else ""), notes)

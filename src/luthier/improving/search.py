@@ -116,6 +116,11 @@ class RacedSearch:
     # Rounds
 
     @property
+    def in_order(self) -> list[TriedPrompt]:
+        """Every prompt that was asked something, each after the one it was made from."""
+        return [one for one in self._tried.values() if one.answers]
+
+    @property
     def ranked(self) -> list[TriedPrompt]:
         """Every prompt tried: those that were asked all rows first, then by score; of equal ones, the earlier first."""
         higher = self.start.task.kind.metrics[self._metric].better == "higher"
@@ -125,7 +130,7 @@ class RacedSearch:
             whole = len(one.answers) == len(self.rows)
             return (not whole, 0 if whole else -len(one.answers), -value if higher else value)
 
-        return sorted(self._tried.values(), key=key)
+        return sorted(self.in_order, key=key)
 
     @property
     def best(self) -> TriedPrompt:
@@ -135,6 +140,10 @@ class RacedSearch:
     def whole(self) -> list[TriedPrompt]:
         """The prompts that were asked all rows, the best first."""
         return [one for one in self.ranked if len(one.answers) == len(self.rows)]
+
+    def settle(self) -> None:
+        """Scores what was asked some rows when the search was interrupted."""
+        self._score([one for one in self._tried.values() if one.answers and one.score is None])
 
     def begin(self) -> None:
         """Measures the first prompt on all rows."""
