@@ -25,12 +25,19 @@ def titles(page: Page) -> list[str]:
     return [section.title for section in page.sections]
 
 
+def test_the_page_says_how_many_prompts_were_measured_and_what_shows_them(past: Past) -> None:
+    [section] = [one for one in task_page_of().sections if one.title == "Prompts"]
+    assert "1 prompt measured" in str(section.blocks[0])
+    assert "luthier prompts --task stars --html prompts.html" in str(section.blocks[0])
+
+
 def test_the_page_has_the_newest_comparison_the_course_the_versions_and_the_money(past: Past) -> None:
     page = task_page_of()
     assert titles(page) == [
         "Comparisons over time",
         "Newest comparison",
         "Registered versions",
+        "Prompts",
         "What was spent",
         "All runs",
     ]
