@@ -103,6 +103,15 @@ def test_two_specs_that_answer_alike_are_asked_once(endpoint: Endpoint, serving:
 
 
 @pytest.mark.usefixtures("tracker")
+def test_a_race_goes_on_without_the_specs_that_a_model_refuses(endpoint: Endpoint) -> None:
+    board = lt.compare(two(endpoint), reviews(60, seed=9), models=[*MODELS, "vectors"], race=True)
+    assert set(board.leaderboard.missing) == {"short@vectors", "long@vectors"}
+    assert board.leaderboard.race is not None
+    stopped = {one.name for one in board.leaderboard.race.stopped}
+    assert stopped | set(board.frame["name"]) == {f"{p}@{m}" for p in ("short", "long") for m in MODELS}
+
+
+@pytest.mark.usefixtures("tracker")
 def test_where_no_model_can_be_asked_that_is_the_error(endpoint: Endpoint) -> None:
     with pytest.raises(EndpointError, match="vectors"):
         lt.compare(two(endpoint), reviews(5, seed=7), models=["vectors"])
@@ -121,4 +130,4 @@ def test_what_was_crossed_is_in_frames_of_one_table_and_of_all(boards: lt.Boards
     both = boards["may"].matrix + boards["june"].matrix
     assert boards.matrix.to_numpy() == pytest.approx((both / 2).reindex_like(boards.matrix).to_numpy())
     assert "Prompts across 2 models and 2 tables" in repr(boards)
-    assert "Models across 2 prompts, ranked" in repr(boards["may"])
+    assert "Models across 2 prompts\n" in repr(boards["may"])

@@ -15,6 +15,7 @@ from luthier.model_catalogue.suiting import kind_of
 from luthier.model_choice.askable import OWN_SERVERS, askable_places, listed_there
 from luthier.model_choice.candidates import RankedModel, named_models
 from luthier.model_names import parse_model_name
+from luthier.model_names.near import near_names
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.tasks.crossed_names import BETWEEN, crossed_name, prompt_and_model
@@ -160,9 +161,13 @@ class _Places:
             return
         named = list(dict.fromkeys([*(str(blocks["endpoint"]["model"]) for blocks in places), *served]))
         more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
+        near = near_names(name, named)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        elsewhere = ", ".join(sorted({one.provider for one in catalogue.named(name)}))
         raise UserError(
-            f"no service here has a model {name!r}. These can be asked: {', '.join(named[:MOST_NAMED])}{more}. Add an "
-            "endpoint file for another service to models/endpoints/, or give --endpoint FILE."
+            f"no service here has a model {name!r}.{hint} These can be asked: {', '.join(named[:MOST_NAMED])}{more}."
+            + (f" It answers at {elsewhere}." if elsewhere else "")
+            + " Add an endpoint file for another service to models/endpoints/, or give --endpoint FILE."
         )
 
 

@@ -120,7 +120,8 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         spreads: table to the spreads of grids with several seeds of examples.
     """
     measure, task = across.measure, next(iter(boards.values())).task
-    sections = []
+    # What holds across models stands first: behind the tables of many specs it would not be found.
+    sections = [*crossed_sections(across.crossed, measure, drawn=True)]
     for name, board in boards.items():
         title = f"{counted(board.rows_evaluated, 'row')}, ranked by {measure.title}."
         drawn = spread_blocks((spreads or {}).get(name, ()))
@@ -132,7 +133,6 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
         "share a letter under “tie” cannot be told apart by the mean."
     )
     sections.append(Section("Across the tables", (intro, across_table(across), across_strips(across))))
-    sections += crossed_sections(across.crossed, measure, drawn=True)
     differences = (
         "Differences of the means, from the same resamples for both specs. “p” is corrected for the number of pairs "
         f"(Holm's method); below {across.alpha:g} the difference counts as real."

@@ -113,7 +113,8 @@ def _sentences(board: Leaderboard) -> Iterator[str]:
     if any(entry.from_journal_share for entry in board.entries):
         yield "Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."
     for name, why in list(board.missing.items())[:NAMED]:
-        yield f"Missing is {name}: {why.rstrip('.')[:LONGEST_ERROR]}."
+        said = why.rstrip(".") if len(why) <= LONGEST_ERROR else f"{why[: LONGEST_ERROR - 1]}…"
+        yield f"Missing is {name}: {said}."
     if len(board.missing) > NAMED:
         yield f"{len(board.missing) - NAMED} further specs are missing, as they could not be asked with a model either."
     for entry in board.entries:

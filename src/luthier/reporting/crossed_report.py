@@ -59,7 +59,7 @@ def _sections(grid: Crossed, measure: Measure, drawn: bool) -> list[Section]:
     ):
         if len(factor.levels) < 2:
             continue
-        title = f"{what.capitalize()}s across {others}{tables}, ranked by mean {measure.title}"
+        title = f"{what.capitalize()}s across {others}{tables}"
         blocks: list[Block] = [_table(grid, factor, what, other, measure)]
         if drawn:
             blocks.append(_strips(grid, factor, what, other, measure))
