@@ -5,7 +5,16 @@ import pytest
 from scipy import stats
 
 from luthier.errors import DataError
-from luthier.evaluation.racing import block_ends, largest_fields, race, rehearse
+from luthier.evaluation.racing import (
+    EARLY_LOOKS,
+    FEWEST_ROWS,
+    Outcome,
+    block_ends,
+    largest_fields,
+    race,
+    rehearse,
+    tie_tolerance,
+)
 from luthier.evaluation.resampling import Floats
 from luthier.evaluation.statistics import mcnemar
 
@@ -126,3 +135,49 @@ def test_scores_of_another_shape_are_refused() -> None:
 def test_nobody_to_race_is_refused() -> None:
     with pytest.raises(DataError, match="0 and 10"):
         next(race(0, 10))
+
+
+def raced_for_a_set(scores: Floats) -> Outcome:
+    ends = block_ends(scores.shape[1], EARLY_LOOKS, FEWEST_ROWS)
+    return rehearse(scores, tolerance=tie_tolerance(len(scores)), most=1.0, ends=ends)
+
+
+def tied_with_the_best(scores: Floats) -> set[int]:
+    """Candidates that a test corrected for all pairs cannot tell from the best over all rows."""
+    apart = scores[scores.mean(axis=1).argmax()] - scores
+    errors = np.maximum(apart.std(axis=1), 1e-12) / np.sqrt(scores.shape[1])
+    return set(np.flatnonzero(apart.mean(axis=1) / errors < -tie_tolerance(len(scores))).tolist())
+
+
+def test_a_race_for_a_set_keeps_all_that_cannot_be_told_from_the_best() -> None:
+    lost = 0
+    for seed in range(30):
+        scores = right_or_wrong(seed, 10, 400, 0.08)
+        lost += not tied_with_the_best(scores) <= set(raced_for_a_set(scores).survivors)
+    assert lost <= 1
+
+
+def test_a_race_for_a_set_cuts_none_by_rank() -> None:
+    scores = right_or_wrong(1, 12, 300, 0.0)
+    outcome = raced_for_a_set(scores)
+    assert {racer.dropped_by for racer in outcome.racers} <= {None, "test"}
+    assert tied_with_the_best(scores) <= set(outcome.survivors)
+
+
+def test_a_candidate_without_a_known_score_is_not_dropped() -> None:
+    scores = right_or_wrong(2, 4, 200, 0.2)
+    scores[0] = np.nan
+    scores[1] = 1
+    outcome = raced_for_a_set(scores)
+    assert 0 in outcome.survivors
+    assert outcome.winner == 1
+
+
+def test_the_p_values_of_stopped_candidates_are_foreseen() -> None:
+    scores = np.zeros((3, 400))
+    scores[0] = 1
+    scores[1, ::2] = 1
+    outcome = raced_for_a_set(scores)
+    assert outcome.survivors == (0,)
+    assert len(outcome.foreseen) == 3
+    assert max(outcome.foreseen) < 1e-6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ class Across:
         return document
 
 
-def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across:
+def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7, foreseen: Sequence[float] = ()) -> Across:
     """What holds over all tables, from the leaderboard of each.
 
     The bootstrap is stratified: rows are drawn within each table, one table's draws independent of another's, and
@@ -132,6 +132,7 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
     Args:
         boards: table to its leaderboard, all of the same specs, task and metric, as `build_leaderboard` made them.
         seed: of the pairing of the tables' samples.
+        foreseen: p-values of pairs with a spec that a race has stopped, for which the others are corrected too.
 
     Raises:
         DataError: there is no table, or the leaderboards are not of the same specs.
@@ -156,7 +157,7 @@ def across_tables(boards: Mapping[str, Leaderboard], *, seed: int = 7) -> Across
     found = {name: [board.entry(name).metrics[metric].value for board in boards.values()] for name in judged}
     values = {name: float(np.mean(ones)) for name, ones in found.items()}
     means = {name: np.mean([drawn[table][name] for table in boards], axis=0) for name in judged}
-    ordered, groups, pairs = ranked_means(values, means, higher, first.alpha)
+    ordered, groups, pairs = ranked_means(values, means, higher, first.alpha, foreseen)
     leading = {table: {board.best.name, *board.tied_with(board.best.name)} for table, board in boards.items()}
     entries = []
     for place, name in enumerate(ordered):

@@ -308,7 +308,11 @@ def _leading(names: Sequence[str], values: Floats, draws: Floats, higher: bool, 
 
 
 def ranked_means(
-    means: Mapping[str, float], draws: Mapping[str, Floats], higher: bool, alpha: float
+    means: Mapping[str, float],
+    draws: Mapping[str, Floats],
+    higher: bool,
+    alpha: float,
+    foreseen: Sequence[float] = (),
 ) -> tuple[list[str], list[str], tuple[AcrossPair, ...]]:
     """Names in order of their means, the letters of those that cannot be told apart, and every two compared.
 
@@ -317,6 +321,7 @@ def ranked_means(
         draws: name to the mean on each bootstrap sample, the samples paired.
         higher: whether more is better.
         alpha: level at which two count as different, after Holm's correction over all pairs.
+        foreseen: p-values of further pairs that are corrected for, as those with specs that a race has stopped.
     """
     if not means:
         return [], [], ()
@@ -324,7 +329,7 @@ def ranked_means(
     ordered = sorted(means, key=lambda name: (sign * means[name], name))
     found = all_differences(np.array([means[name] for name in ordered]), np.stack([draws[name] for name in ordered]))
     couples = [(i, j) for i in range(len(ordered)) for j in range(i + 1, len(ordered))]
-    corrected = holm([difference.p for difference in found])
+    corrected = holm([*(difference.p for difference in found), *foreseen])[: len(found)]
     groups = letters(len(ordered), {couple: p < alpha for couple, p in zip(couples, corrected, strict=True)})
     pairs = tuple(
         AcrossPair(ordered[i], ordered[j], difference.interval, difference.p, p)

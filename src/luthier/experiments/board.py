@@ -218,10 +218,12 @@ class Boards:
     Attributes:
         boards: the board of each table, by the table's name, in the order given.
         run_id: MLflow run of the whole; its children are the tables, theirs the specs.
+        foreseen: of a race, p-values of pairs with a stopped spec, for which the others are corrected too.
     """
 
     boards: Mapping[str, Board]
     run_id: str
+    foreseen: tuple[float, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -231,7 +233,8 @@ class Boards:
     @cached_property
     def across(self) -> Across:
         """The plain records: each spec's mean over the tables, its worst table, its ranks."""
-        return across_tables({name: board.leaderboard for name, board in self.boards.items()})
+        boards = {name: board.leaderboard for name, board in self.boards.items()}
+        return across_tables(boards, foreseen=self.foreseen)
 
     @cached_property
     def frame(self) -> pd.DataFrame:

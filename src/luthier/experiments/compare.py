@@ -203,7 +203,7 @@ class ComparisonSetup:
             for table, own in zip(self.tables, each, strict=True):
                 run = TableRun(self, table, own, tracker, shown_on, fits, parent, raced, missing)
                 boards[table.name] = run.run()
-            found = Boards(boards, parent())
+            found = Boards(boards, parent(), () if raced is None else raced.outcome.foreseen)
             _log_across(opened[0], found)
         return found
 

@@ -196,6 +196,11 @@ class RacedSpecs:
         """Names of the specs that answered every row, in the order given."""
         return tuple(spec.name for place, spec in enumerate(self.setup.specs) if place in self.outcome.survivors)
 
+    @property
+    def foreseen(self) -> tuple[float, ...]:
+        """P-values of pairs with a stopped spec, for the leaderboard of one table; of several they are for the mean."""
+        return self.outcome.foreseen if len(self.setup.tables) == 1 else ()
+
     def result(self, spec: str, table: int = 0) -> SpecResult:
         """What a spec answered of a table: all rows, or those it saw before it was stopped."""
         number = [one.name for one in self.setup.specs].index(spec)
@@ -239,7 +244,7 @@ class RacedSpecs:
             full_answers=texts * sum(paying),
             stopped=tuple(self._stopped(name, board, table) for name in self.stopped()),
             tracks=() if several else tuple(tracks),
-            pairs=len(outcome.foreseen),
+            pairs=len(self.foreseen),
         )
 
     def _stopped(self, name: str, board: Leaderboard, table: int) -> StoppedSpec:

@@ -200,7 +200,7 @@ class TableRun:
             rank_by=self._setup.rank_by,
             waiting=left if self._raced is None else (),
             measured=self._measured,
-            foreseen=() if self._raced is None else self._raced.outcome.foreseen,
+            foreseen=() if self._raced is None else self._raced.foreseen,
         )
         return replace(board, missing=dict(self._missing))
 

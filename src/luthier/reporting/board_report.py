@@ -15,6 +15,7 @@ from luthier.reporting.board_figures import cost_chart, interval_strips, is_clos
 from luthier.reporting.board_mistakes import mistakes_section
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
 from luthier.reporting.crossed_report import crossed_leaders, crossed_sections
+from luthier.reporting.race_report import race_sections
 from luthier.reporting.spread_report import spread_section
 from luthier.reporting.table import (
     Bar,
@@ -64,7 +65,7 @@ def board_sections(board: Leaderboard, spreads: Sequence[Spread] = (), spending:
     if len(board.entries) > MOST_LINES:
         said.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
     crossed = crossed_sections(board.crossed, board.measure)
-    return board_section(board, said), *crossed, *map(spread_section, spreads)
+    return board_section(board, said), *race_sections(board), *crossed, *map(spread_section, spreads)
 
 
 def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOST_LINES) -> Section:
@@ -72,6 +73,8 @@ def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOS
     specs = counted(len(board.entries), "spec")
     if board.waiting:
         specs = f"{len(board.entries)} of {counted(len(board.entries) + len(board.waiting), 'spec')}"
+    if board.race is not None and board.race.stopped:
+        specs = f"{len(board.entries)} of {counted(len(board.entries) + len(board.race.stopped), 'spec')}"
     title = f"{board.task.name}: {specs} on {board.rows_evaluated:,} rows, ranked by {board.measure.title}"
     return Section(title, (board_table(board, most_specs), *([Lines(tuple(said))] if said else [])))
 
@@ -179,6 +182,7 @@ def board_page(
         (*crossed_leaders(board.crossed, board.measure), *sentences(board)),
         (
             _leaderboard(board),
+            *race_sections(board, drawn=True),
             *crossed_sections(board.crossed, board.measure, drawn=True),
             _intervals(board),
             *_cost(board),

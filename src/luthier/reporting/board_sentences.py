@@ -66,7 +66,8 @@ def sentences(board: Leaderboard) -> list[str]:
 
 def with_short_names(board: Leaderboard) -> Leaderboard:
     """The leaderboard with long names of its specs shortened, for sentences; see `short_names`."""
-    shown = short_names([*(entry.name for entry in board.entries), *board.waiting])
+    stopped = () if board.race is None else board.race.stopped
+    shown = short_names([*(entry.name for entry in board.entries), *board.waiting, *(one.name for one in stopped)])
     if all(name == short for name, short in shown.items()):
         return board
     entries = (replace(one, candidate=replace(one.candidate, name=shown[one.name])) for one in board.entries)
@@ -93,6 +94,7 @@ def _sentences(board: Leaderboard) -> Iterator[str]:
         if done > 1:
             yield _ties(board)
         yield from _plan(board)
+        yield from _race(board)
     yield from _rare(board)
     if not board.waiting:
         yield from _majority(board)
@@ -158,6 +160,21 @@ def _plan(board: Leaderboard) -> list[str]:
         f"To tell {plan.first} from {plan.second} takes about {_rounded(max(plan.rows_needed, plan.rows_now + 1))} "
         f"rows, if the difference of {gap} seen here is the true one ({plan.power:.0%} power{corrected}); there are "
         f"{plan.rows_now:,}."
+    ]
+
+
+def _race(board: Leaderboard) -> list[str]:
+    race = board.race
+    if race is None:
+        return []
+    made = f"{race.answers:,} answers instead of {race.full_answers:,}"
+    if not race.stopped:
+        return [f"The race stopped no spec: after each look all could still be among the best ({made})."]
+    one = len(race.stopped) == 1
+    whole = len(race.stopped) + len(board.entries)
+    return [
+        f"{len(race.stopped)} of {whole} specs {'was' if one else 'were'} stopped early, as {'it' if one else 'they'} "
+        f"would have ended significantly behind; that took {made}, {number(race.saved_share, 'percent')} less."
     ]
 
 
