@@ -154,12 +154,12 @@ class Plan:
     Attributes:
         specs: what each would send.
         budget_usd: most that may be spent; `None` without a budget.
-        note: a sentence to go with it; nothing when empty.
+        race: what a race may spare, in a sentence; empty where every spec answers all rows.
     """
 
     specs: tuple[PlannedSpec, ...]
     budget_usd: float | None = None
-    note: str = ""
+    race: str = ""
 
     @property
     def calls(self) -> Bounds:
@@ -208,8 +208,8 @@ class Plan:
 
     @property
     def offers_batches(self) -> bool:
-        """Whether every service that would be asked is known to have a Batch API."""
-        return all(spec.offers_batches for spec in self.specs if spec.asks)
+        """Whether every service that would be asked is known to have a Batch API; races are asked now in any case."""
+        return not self.race and all(spec.offers_batches for spec in self.specs if spec.asks)
 
     @property
     def seconds(self) -> float | None:
@@ -264,8 +264,9 @@ class Plan:
             cap = "" if self.budget_usd is None else f"; the budget stops it at {dollars(self.budget_usd)}"
             total = _price(self.cost_usd, self.cost_usd_high)
             lines.append(f"in all: {_asked(self.calls, self.texts)}, {total}{cap}")
-        if self.note and self.asks:
-            lines.append(self.note)
+        if self.race and self.asks:
+            low = self.cost_usd_low
+            lines.append(self.race + ("" if low is None else f" The least it can cost is {dollars(low)}."))
         return "\n".join(lines)
 
     def __repr__(self) -> str:

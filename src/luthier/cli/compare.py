@@ -86,6 +86,8 @@ def compare(
     setup = api.ComparisonSetup(
         chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks, race=race, missing=missing
     )
+    if mode is CompareMode.batch:
+        setup.check_batches()
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
     agree_to(setup.plan(options), by_batch=mode is CompareMode.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()

@@ -346,10 +346,16 @@ class _Field:
         return self._least_lead(one, other) + self._tolerance * deviation / sqrt(self._scores.shape[1]) > 0
 
     def foreseen(self, one: int, other: int) -> float:
-        """The p-value of their difference that is to be expected on all rows."""
-        _, mean, deviation = self._apart(one, other)
-        errors = abs(mean) * sqrt(self._scores.shape[1]) / deviation if deviation else 0.0
-        return float(2 * scipy.stats.norm.sf(errors))
+        """The p-value of their difference that is to be expected on all rows.
+
+        On n of N rows chance adds N/n - 1 on average to the square of the difference in standard errors of all rows.
+        """
+        seen, mean, deviation = self._apart(one, other)
+        if seen < 2 or not deviation:
+            return 1.0
+        rows = self._scores.shape[1]
+        squared = rows * (mean / deviation) ** 2 - (rows / seen - 1)
+        return float(2 * scipy.stats.norm.sf(sqrt(max(0.0, squared))))
 
     def beaten(self) -> list[int]:
         """The candidates the leader beats, except those that alone still justify an earlier drop."""

@@ -118,6 +118,18 @@ class ComparisonSetup:
             planned.append(whole)
         return Plan(tuple(planned), options.budget_usd, "" if self.race is None else self.race.said)
 
+    def check_batches(self) -> None:
+        """Refuses to ask by batch where specs race.
+
+        Raises:
+            UserError: they do.
+        """
+        if self.race is not None:
+            raise UserError(
+                "a race needs the answers of a block before it asks the next, and a batch answers within a day: leave "
+                "out --mode batch (mode='batch') or --race (race=True)."
+            )
+
     def ask_by_batch(
         self, options: RunOptions = DEFAULTS, *, wait: bool = True, tracker: Tracker | None = None
     ) -> RunOptions:
@@ -135,11 +147,7 @@ class ComparisonSetup:
             Partial: batches still run, and `wait` is false; the same call goes on with them.
             UserError: answers of the journal were to be asked again, or specs are to race.
         """
-        if self.race is not None:
-            raise UserError(
-                "a race needs the answers of a block before it asks the next, and a batch answers within a day: leave "
-                "out --mode batch (mode='batch') or --race (race=True)."
-            )
+        self.check_batches()
         tracker = tracker or MlflowTracker()
         options = options.for_command()
         rows = [table.rows for table in self.tables]

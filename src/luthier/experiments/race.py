@@ -78,7 +78,7 @@ class RaceSetup:
     def said(self) -> str:
         """What a plan says of it."""
         return (
-            f"a race: every spec answers at least {self.ends[0]:,} rows; it costs the most only where no spec can be "
+            f"a race: every spec answers at least {self.ends[0]:,} rows, and all of them only where no spec can be "
             "stopped."
         )
 
