@@ -182,6 +182,7 @@ def test_several_tables_are_raced_by_the_mean_over_them(service: Service, engine
     assert max(service.asked.values()) == 1
     stopped = {name: set(board.stopped["name"]) for name, board in boards.boards.items()}
     assert stopped["may"] == stopped["june"] != set()
+    assert "by the mean over 2 tables" in " ".join(repr(boards).split())
 
 
 @pytest.mark.usefixtures("store")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, pairwise
 from math import ceil, inf, sqrt
 from typing import Literal, TypeAlias
@@ -273,6 +274,7 @@ class _Field:
         self.racing = list(range(candidates))
         self.evaluations = 0
         self._scores = np.full((candidates, rows), np.nan)
+        self._reach = 0.0
         self._seen = [0] * candidates
         self._dropped: dict[int, tuple[int, Literal["test", "cut"]]] = {}
         self._per_look = alpha / looks
@@ -286,6 +288,8 @@ class _Field:
         self.evaluations += field * (end - first)
         for candidate in self.racing:
             self._seen[candidate] = end
+        known = self._scores[~np.isnan(self._scores)]
+        self._reach = float(np.ptp(known)) if len(known) else 0.0
 
     @property
     def ranked(self) -> list[int]:
@@ -316,11 +320,6 @@ class _Field:
         mean = float(apart.mean())
         return seen, mean, sqrt((float(((apart - mean) ** 2).sum()) + self._reach**2) / seen)
 
-    @property
-    def _reach(self) -> float:
-        known = self._scores[~np.isnan(self._scores)]
-        return float(np.ptp(known)) if len(known) else 0.0
-
     def _least_lead(self, one: int, other: int) -> float:
         """How far `one` ends ahead of `other` over all rows, almost surely at least.
 
@@ -332,18 +331,28 @@ class _Field:
         if seen < 2:
             return -inf
         unsure = deviation * sqrt((1 - seen / self._scores.shape[1]) / seen)
-        return mean - float(scipy.stats.t.isf(self._level, seen - 1)) * unsure
+        return mean - _quantile(self._level, seen - 1) * unsure
 
     def beats(self, one: int, other: int) -> bool:
-        """Whether `other` will, almost surely, not end `tolerance` standard errors or more ahead of `one`.
+        """Whether `other` will, almost surely, not end `tolerance` standard errors or more ahead of `one`."""
+        return self._lead_beyond(one, other, self._apart(one, other)[2]) > 0
 
-        With a negative tolerance: whether it will end so many or more behind the best.
-        """
-        deviation = self._apart(one, other)[2]
-        if self._tolerance < 0:
-            leading = (c for c in self.racing if c not in (one, other) and self._least_lead(one, c) <= 0)
-            deviation = max([deviation, *(self._apart(c, other)[2] for c in leading)])
-        return self._least_lead(one, other) + self._tolerance * deviation / sqrt(self._scores.shape[1]) > 0
+    def _lead_beyond(self, one: int, other: int, deviation: float) -> float:
+        """How much further than the tolerance `one` ends ahead, almost surely at least."""
+        return self._least_lead(one, other) + self._tolerance * deviation / sqrt(self._scores.shape[1])
+
+    def _behind_the_best(self, leader: int) -> list[int]:
+        """Those that will, almost surely, end so many standard errors behind the best, whichever that will be."""
+        losers = []
+        leading = [c for c in self.racing if c == leader or self._least_lead(leader, c) <= 0]
+        for candidate in self.racing:
+            # One that the leader alone does not keep behind needs no look at the others.
+            if candidate == leader or not self.beats(leader, candidate):
+                continue
+            deviation = max(self._apart(c, candidate)[2] for c in leading if c != candidate)
+            if self._lead_beyond(leader, candidate, deviation) > 0:
+                losers.append(candidate)
+        return losers
 
     def foreseen(self, one: int, other: int) -> float:
         """The p-value of their difference that is to be expected on all rows.
@@ -351,10 +360,12 @@ class _Field:
         On n of N rows chance adds N/n - 1 on average to the square of the difference in standard errors of all rows.
         """
         seen, mean, deviation = self._apart(one, other)
-        if seen < 2 or not deviation:
-            return 1.0
         rows = self._scores.shape[1]
-        squared = rows * (mean / deviation) ** 2 - (rows / seen - 1)
+        # What is likely is asked here, not what is sure: without the row of full range.
+        variance = deviation**2 - self._reach**2 / seen if seen > 1 else 0.0
+        if variance <= 1e-12 * self._reach**2:
+            return 1.0 if abs(mean) < 1e-12 else 0.0
+        squared = rows * mean**2 / variance - (rows / seen - 1)
         return float(2 * scipy.stats.norm.sf(sqrt(max(0.0, squared))))
 
     def beaten(self) -> list[int]:
@@ -363,7 +374,7 @@ class _Field:
         leader = ranked[0]
         if self._tolerance < 0:
             # No tolerance adds up: who was beaten by one that is beaten itself is even further behind the best.
-            return [candidate for candidate in ranked[1:] if self.beats(leader, candidate)]
+            return self._behind_the_best(leader)
         out = [c for c, (_, by) in self._dropped.items() if by == "test"]
         staying = set(self.racing)
         losers: list[int] = []
@@ -417,6 +428,11 @@ def _affordable(candidates: int, field: int, ends: Sequence[int], left: float) -
         middle = (low + high) / 2
         low, high = (low, middle) if price(middle) > left else (middle, high)
     return max(1, int(field * low + 1e-9))
+
+
+@cache
+def _quantile(level: float, freedom: int) -> float:
+    return float(scipy.stats.t.isf(level, freedom))
 
 
 def _known_mean(scores: Floats) -> float:

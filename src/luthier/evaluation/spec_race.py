@@ -68,6 +68,7 @@ class SpecRace:
         stopped: the specs that were stopped, the longest asked first.
         tracks: how the ranking metric of each spec went.
         pairs: pairs of specs with a stopped one, for which p-values are corrected too.
+        tables: how many tables specs were raced on, by the mean over them.
     """
 
     rows: int
@@ -78,6 +79,7 @@ class SpecRace:
     stopped: tuple[StoppedSpec, ...]
     tracks: tuple[SpecTrack, ...] = ()
     pairs: int = 0
+    tables: int = 1
 
     @property
     def saved_share(self) -> float:

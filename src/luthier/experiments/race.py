@@ -245,6 +245,7 @@ class RacedSpecs:
             stopped=tuple(self._stopped(name, board, table) for name in self.stopped()),
             tracks=() if several else tuple(tracks),
             pairs=len(self.foreseen),
+            tables=len(setup.tables),
         )
 
     def _stopped(self, name: str, board: Leaderboard, table: int) -> StoppedSpec:

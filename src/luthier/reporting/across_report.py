@@ -15,6 +15,7 @@ from luthier.reporting.board_report import board_sections, board_table, pairs_se
 from luthier.reporting.board_sentences import named, sentences
 from luthier.reporting.crossed_report import crossed_leaders, crossed_sections
 from luthier.reporting.numbers import interval, printable
+from luthier.reporting.race_report import race_sections
 from luthier.reporting.table import Cell, Column, Columns, Lines, Page, Row, Section, Table
 from luthier.tasks.types import Measure
 
@@ -124,7 +125,7 @@ def across_page(boards: Mapping[str, Leaderboard], across: Across, *, spreads: S
     sections = [*crossed_sections(across.crossed, measure, drawn=True)]
     for name, board in boards.items():
         title = f"{counted(board.rows_evaluated, 'row')}, ranked by {measure.title}."
-        drawn = spread_blocks((spreads or {}).get(name, ()))
+        drawn = [*race_sections(board), *spread_blocks((spreads or {}).get(name, ()))]
         sections.append(Section(f"Table {name}", (title, board_table(board), Lines(tuple(sentences(board))), *drawn)))
     intro = (
         f"Ranked by the mean {measure.title} over the tables, each of the same weight whatever its number of rows. "

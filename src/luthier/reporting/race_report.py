@@ -45,9 +45,10 @@ def race_sections(board: Leaderboard, *, drawn: bool = False) -> tuple[Section, 
         (Column("difference", measure.format, brief=5, hint=hint), lambda one: one.difference),
         (Column("p", "p", drop=2, hint="Paired, on the same rows; not corrected."), lambda one: one.p),
     ]
+    rows = counted(race.rows, "row") if race.tables == 1 else f"rows, by the mean over {race.tables} tables,"
     said = (
-        f"A spec was stopped when its answers so far showed that on all {counted(race.rows, 'row')} it would end "
-        f"significantly behind the best. The probability that a race stops any spec that belongs to the best is held "
+        f"A spec was stopped when its answers so far showed that on all {rows} it would end significantly behind the "
+        f"best. The probability that a race stops any spec that belongs to the best is held "
         f"below {race.alpha:.0%}. Figures are those of the rows that a spec answered, and not to be "
         f"compared with the table above; the difference is to {leader} on the same rows."
     )
