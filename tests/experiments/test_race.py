@@ -186,9 +186,10 @@ def test_several_tables_are_raced_by_the_mean_over_them(service: Service, engine
 
 
 @pytest.mark.usefixtures("store")
-def test_a_stopped_spec_has_a_run_of_the_rows_it_saw(service: Service, engine: Engine) -> None:
+@pytest.mark.parametrize("limit", [ROWS, ROWS * 3 // 4])
+def test_a_stopped_spec_has_a_run_of_the_rows_it_saw(service: Service, engine: Engine, limit: int) -> None:
     service.learn(MOOD, table())
-    board = lt.compare(specs(service, names="af"), table(), race=True, engine=engine)
+    board = lt.compare(specs(service, names="af"), table(), race=True, limit=limit, engine=engine)
     run = mlflow.get_run(board["f"].run_id)
     rows = int(board.stopped["rows"][0])
     assert run.data.tags["luthier.stopped_after_rows"] == str(rows)
@@ -196,7 +197,7 @@ def test_a_stopped_spec_has_a_run_of_the_rows_it_saw(service: Service, engine: E
     assert run.data.metrics["accuracy"] == pytest.approx(board.stopped["accuracy"][0])
     parent = mlflow.get_run(board.run_id).data
     assert (parent.params["race"], parent.params["stopped"]) == ("True", "1")
-    assert int(parent.params["answers_saved"]) == 2 * ROWS - service.asked.total()
+    assert int(parent.params["answers_saved"]) == 2 * limit - service.asked.total()
 
 
 def test_a_plan_says_what_a_race_asks_at_least_and_at_most(service: Service, engine: Engine) -> None:

@@ -203,11 +203,18 @@ class RacedSpecs:
 
     def result(self, spec: str, table: int = 0) -> SpecResult:
         """What a spec answered of a table: all rows, or those it saw before it was stopped."""
-        number = [one.name for one in self.setup.specs].index(spec)
-        rows, found = self.setup.tables[table].rows, self.found[number]
-        places = [place for place in range(len(rows)) if (table, place) in found]
+        rows, found = self.setup.tables[table].rows, self._found_by(spec)
+        places = self.places(spec, table)
         seen = rows if len(places) == len(rows) else rows.take(places)
         return SpecResult(self.fits[spec], tuple(found[table, place] for place in places), seen)
+
+    def places(self, spec: str, table: int = 0) -> list[int]:
+        """Which rows of a table a spec saw, as places in it."""
+        found = self._found_by(spec)
+        return [place for place in range(len(self.setup.tables[table].rows)) if (table, place) in found]
+
+    def _found_by(self, spec: str) -> Mapping[tuple[int, int], Prediction]:
+        return self.found[[one.name for one in self.setup.specs].index(spec)]
 
     def stopped(self) -> Iterator[str]:
         """Names of the specs that were stopped, the longest asked first."""

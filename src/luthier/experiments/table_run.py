@@ -251,7 +251,7 @@ class TableRun:
         result = raced.result(stopped.name, self._place)
         spec, table = result.spec, self._table
         tags = spec_tags(spec) | {TAGS["test_digest"]: result.rows.digest, TAGS["stopped_after"]: str(stopped.rows)}
-        places = [number - 1 for number in map(result.rows.number, range(len(result.rows)))]
+        places = raced.places(stopped.name, self._place)
         seen = LabelledTable(f"{table.name}, rows of the race", table.frame.iloc[places], result.rows)
         with self._tracker.run(spec.task, spec.name, "candidate", tags, parent=parent) as run:
             run.log_spec(spec)
