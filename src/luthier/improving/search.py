@@ -172,11 +172,12 @@ class RacedSearch:
                 self.rounds += 1
                 self._race(self._distinct(proposals))
             except BudgetReached as reached:
-                self.ended = f"its share of the budget is used: {reached}"
+                self.ended = f"its share of the budget is used: {str(reached).removesuffix('.')}"
                 break
             idle = 0 if self.best is not before else idle + 1
             if idle >= patience:
-                self.ended = f"{patience} rounds in a row brought no better prompt"
+                several = "a round" if patience == 1 else f"{patience} rounds in a row"
+                self.ended = f"{several} brought no better prompt"
             told()
 
     def most_usd(self, spec: Prompt, *, fresh_rows: bool = False) -> float | None:
