@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 import luthier as lt
 from luthier.cli.main import app
 from luthier.errors import DataError, SpecError, UserError
-from luthier.evaluation.interval import Interval
 from luthier.history.prompt_figures import prompts_chart
 from luthier.history.prompt_history import prompts_of_runs
 from luthier.history.prompt_parents import parents_of
@@ -252,35 +251,6 @@ def test_a_parent_that_was_never_measured_is_said_to_be_so(searched: list[lt.Pro
     newest = lt.prompts(metric="accuracy")[0]
     assert newest.parent is not None and newest.parent_number is None and newest.diff == ""
     assert "never measured" in page_text(lt.prompts().page)
-
-
-def test_what_a_search_measured_is_on_its_rows_and_paid_once_with_the_search(store: str) -> None:
-    start, better = named("start", "Review: {{ text }}"), named("better", "Review: {{ text }}", "Be brief.")
-    tracker = MlflowTracker()
-    with tracker.run(
-        MOOD, "improve start on 90 rows", "improve", spec_tags(start) | {TAGS["test_digest"]: "v"}
-    ) as search:
-        for spec, kind, rows in ((start, "candidate", 90), (better, "prompt", 30)):
-            tags = spec_tags(spec) | (
-                {TAGS["test_digest"]: "v"} if kind == "candidate" else made_from(start, "rewritten")
-            )
-            with tracker.run(MOOD, spec.name, kind, tags, parent=search.run_id) as run:
-                run.log_spec(spec)
-                run.log_metrics({"train_accuracy": Interval(0.7, 0.6, 0.8), "train_rows": Interval(rows)}, rows)
-                if kind == "candidate":
-                    run.log_metrics({"accuracy": Interval(0.75, 0.7, 0.8)}, 50)
-                    run.log_spent(0.02)
-        search.log_spent(0.5)
-    found = lt.prompts(metric="accuracy")
-    assert [(rows.rows, len(rows.figures)) for rows in sorted(found.history.tables, key=lambda one: one.rows or 0)] == [
-        (30, 1),
-        (50, 1),
-        (90, 1),
-    ]
-    assert found.history.spent_usd == 0.5
-    assert (found.history.measurements, found.history.unknown_spent) == (1, 0)
-    text = repr(found)
-    assert "30 training rows of improve start on 90 rows" in text and "1 run of luthier improve" in text
 
 
 def test_a_task_is_named_as_such_where_no_spec_has_its_name(tried: Tried) -> None:

@@ -45,6 +45,11 @@ def test_a_search_is_found_again_in_mlflow() -> None:
     assert spending.known_usd == pytest.approx(spent) and spending.purposes == ("better prompts",)
     listed = lt.prompts("mood")
     assert {one.name for one in beneath} <= {name for wording in listed.history.wordings for name in wording.names}
+    # Fresh rows lead; of the rows it chose by, those that all prompts but the dropped ones were asked.
+    fresh_rows, chosen_by, *dropped = listed.history.tables
+    assert (fresh_rows.rows, fresh_rows.is_choice) == (80, False)
+    assert (chosen_by.rows, chosen_by.is_choice) == (50, True)
+    assert all(one.is_choice and (one.rows or 0) < 50 for one in dropped)
 
     text = page_markdown(page_of_run(run))
     assert f"{found.best.name} is better than mood" in text and "+++" in text

@@ -139,7 +139,7 @@ def rows_title(rows: MeasuredRows) -> str:
     """What the rows are called, with how many there are."""
     if rows.rows is None:
         return rows.table
-    return f"{rows.rows:,} {rows.table}" if rows.is_search else f"{rows.rows:,} rows of {rows.table}"
+    return f"{rows.rows:,} rows of {rows.table}"
 
 
 def prompt_sentences(history: PromptHistory) -> list[str]:
@@ -152,6 +152,11 @@ def prompt_sentences(history: PromptHistory) -> list[str]:
             "on other rows is no better or worse for it."
         )
     said += [_best_sentence(history, rows) for rows in tables[:MOST_TABLES]]
+    if any(rows.is_choice for rows in tables):
+        said.append(
+            "luthier improve chose among prompts by their figures on training rows, so the best of those look better "
+            "than they are; it measured its last ones on fresh rows."
+        )
     if any(len(rows.wordings) >= MANY for rows in tables):
         said.append(
             "The best of many prompts on the same rows is partly the luckiest: measure it on rows that chose nothing, "
@@ -187,6 +192,4 @@ def paid_sentence(history: PromptHistory) -> str:
         paid = f"What {counted(counts, 'measurement')} of these prompts cost is unknown"
     elif history.unknown_spent:
         paid += f", without {history.unknown_spent:,} whose cost is unknown"
-    if history.searches:
-        paid += f"; {counted(len(history.searches), 'run')} of luthier improve counted as one measurement each"
     return f"{paid}; answers from the journal cost nothing again."

@@ -78,11 +78,8 @@ class MeasuredWording:
 
     @property
     def spent_usd(self) -> float | None:
-        """US dollars that its own measurements cost when they were made; `None` where that is not known of one.
-
-        What a search asked is not among them: the run of the search knows what all its prompts cost together.
-        """
-        return _sum(one.spent_usd for one in self.figures if not one.search)
+        """US dollars that its measurements cost when they were made; `None` where that is not known of one."""
+        return _sum(one.spent_usd for one in self.figures)
 
     @property
     def price_usd(self) -> float | None:
@@ -119,9 +116,9 @@ class MeasuredRows:
         return self.key[1]
 
     @property
-    def is_search(self) -> bool:
-        """Whether they are training rows of a search for better prompts."""
-        return bool(self.figures[0][1].search)
+    def is_choice(self) -> bool:
+        """Whether a search chose among prompts by these rows, so that the best of them look better than they are."""
+        return all(figure.is_choice for _, figure in self.figures)
 
     @property
     def wordings(self) -> tuple[MeasuredWording, ...]:
@@ -140,8 +137,6 @@ class PromptHistory:
         measure: what it is.
         wordings: the oldest first.
         unread: number of runs whose prompt cannot be read any more.
-        searches: runs of searches for better prompts, with what each cost in US dollars; `None` where that is
-            unknown.
         whole: number of prompts of the task, where only some are here.
     """
 
@@ -150,12 +145,14 @@ class PromptHistory:
     measure: Measure
     wordings: tuple[MeasuredWording, ...]
     unread: int = 0
-    searches: Mapping[str, float | None] = field(default_factory=dict)
     whole: int = 0
 
     @cached_property
     def tables(self) -> tuple[MeasuredRows, ...]:
-        """The rows that prompts were measured on, those of most prompts first; of equally many, the newest."""
+        """The rows that prompts were measured on: those of most prompts first; of equally many, the newest.
+
+        Rows that a search chose by come after all others, those of prompts it dropped early last.
+        """
         found: dict[tuple[str, int | None], list[tuple[MeasuredWording, PromptFigure]]] = {}
         for wording in self.wordings:
             for (key, _), figure in wording.latest(self.metric).items():
@@ -168,9 +165,12 @@ class PromptHistory:
         tables = [
             MeasuredRows(key, self._called(pairs), tuple(sorted(pairs, key=best_first))) for key, pairs in found.items()
         ]
-        return tuple(
-            sorted(tables, key=lambda one: (-len(one.wordings), -max(figure.when for _, figure in one.figures)))
-        )
+
+        def order(one: MeasuredRows) -> tuple[bool, int, int, float]:
+            dropped = -(one.rows or 0) if one.is_choice else 0
+            return one.is_choice, dropped, -len(one.wordings), -max(figure.when for _, figure in one.figures)
+
+        return tuple(sorted(tables, key=order))
 
     @staticmethod
     def _called(pairs: Sequence[tuple[MeasuredWording, PromptFigure]]) -> str:
@@ -180,27 +180,22 @@ class PromptHistory:
 
     @property
     def spent_usd(self) -> float:
-        """US dollars that measuring is known to have cost, each search as a whole."""
-        alone = [one.spent_usd or 0.0 for one in self._alone]
-        return math.fsum([*alone, *(usd or 0.0 for usd in self.searches.values())])
+        """US dollars that measuring is known to have cost."""
+        return math.fsum(one.spent_usd or 0.0 for one in self._figures)
 
     @property
     def unknown_spent(self) -> int:
         """How many measurements do not say what they cost, such as those of earlier Luthiers."""
-        unknown = sum(one.spent_usd is None for one in self._alone)
-        return unknown + sum(usd is None for usd in self.searches.values())
+        return sum(one.spent_usd is None for one in self._figures)
 
     @property
     def measurements(self) -> int:
-        """How many there are, a search counted once."""
-        return len(self._alone) + len(self.searches)
+        """How many there are."""
+        return len(self._figures)
 
     @cached_property
-    def _alone(self) -> list[PromptFigure]:
-        """Figures whose run knows what they cost: of what a search asked, fresh rows included, the search does."""
-        figures = [one for wording in self.wordings for one in wording.figures]
-        searching = {one.run_id for one in figures if one.search}
-        return [one for one in figures if one.run_id not in searching]
+    def _figures(self) -> list[PromptFigure]:
+        return [one for wording in self.wordings for one in wording.figures]
 
     def numbered(self, number: int) -> MeasuredWording | None:
         """The prompt with this number."""
@@ -243,9 +238,7 @@ class PromptHistory:
 
     def _only(self, numbers: set[int]) -> PromptHistory:
         kept = tuple(one for one in self.wordings if one.number in numbers)
-        asked = {one.search for wording in kept for one in wording.figures}
-        searches = {run_id: usd for run_id, usd in self.searches.items() if run_id in asked}
-        return replace(self, wordings=kept, searches=searches, whole=self.whole or len(self.wordings))
+        return replace(self, wordings=kept, whole=self.whole or len(self.wordings))
 
 
 def prompts_of_task(task: str | None = None, metric: str | None = None) -> PromptHistory:
@@ -273,20 +266,18 @@ def prompts_of_runs(
 ) -> PromptHistory:
     """As `prompts_of_task`, of runs and versions that are known already."""
     asked, unread = prompt_runs(runs)
-    if not any(one.figures for one in asked):
+    if not any(one.figure for one in asked):
         raise UserError(f"no prompt of task {task!r} was measured yet. luthier compare SPEC --test TABLE measures one.")
     chosen = _metric(task, runs, asked, metric)
     wordings = tuple(_wordings(asked, models, prompts))
-    spent = {run.run_id: run.metrics.get("spent_usd") for run in runs}
-    searches = {one.search: spent.get(one.search) for wording in wordings for one in wording.figures if one.search}
-    return PromptHistory(task, chosen, _measure(chosen, asked), wordings, len(unread), searches)
+    return PromptHistory(task, chosen, _measure(chosen, asked), wordings, len(unread))
 
 
 def _wordings(
     asked: Sequence[PromptRun], models: Sequence[RegisteredVersion], prompts: Sequence[PromptVersionFound]
 ) -> list[MeasuredWording]:
     # A prompt that was fitted or scored and never measured has no figure to show.
-    measured = {one.digest for one in asked if one.figures}
+    measured = {one.digest for one in asked if one.figure}
     asked = [one for one in asked if one.digest in measured]
     order, parents = parents_of(asked)
     by_digest: dict[str, list[PromptRun]] = {digest: [] for digest in order}
@@ -310,7 +301,7 @@ def _wordings(
             digest=digest,
             wording=runs[0].wording,
             names=tuple(dict.fromkeys(one.run.spec or one.run.name for one in runs)),
-            figures=tuple(figure for one in runs for figure in one.figures),
+            figures=tuple(one.figure for one in runs if one.figure),
             runs=tuple(one.run.run_id for one in runs),
             first=runs[-1].run.started,
             parent=parent,
@@ -323,7 +314,7 @@ def _wordings(
 
 
 def _metric(task: str, runs: Sequence[LoggedRun], asked: Sequence[PromptRun], metric: str | None) -> str:
-    known = dict.fromkeys(name for one in asked for figure in one.figures for name in figure.metrics)
+    known = dict.fromkeys(name for one in asked if one.figure for name in one.figure.metrics)
     if metric is None:
         ranked = next((run.params["ranked_by"] for run in runs if run.params.get("ranked_by") in known), None)
         return ranked or next((name for name in METRICS if name in known), next(iter(known)))
@@ -339,7 +330,7 @@ def _measure(metric: str, asked: Sequence[PromptRun]) -> Measure:
     if metric in METRICS:
         return METRICS[metric]
     # The task type knows it, and a run that measured it keeps the task.
-    kept = (kept_spec(one.run) for one in reversed(asked) if one.figures and one.run.kind != "rai")
+    kept = (kept_spec(one.run) for one in reversed(asked) if one.figure and one.run.kind != "rai")
     spec = next((one for one in kept if one is not None), None)
     known = {} if spec is None else measures_of(spec.task)
     return known.get(metric) or Measure(metric, "higher", "number", metric)

@@ -116,7 +116,7 @@ def _table(
         (Column("$ / 1,000 rows", "usd", short="$ /\n1,000", drop=5, hint="What 1,000 rows cost when they were asked."),
          lambda pair: _price(pair[1])),
         (Column("paid", drop=4, hint="What this measurement cost: 0 where the journal had the answers."),
-         lambda pair: "in the search" if pair[1].search else spent_text(pair[1].spent_usd)),
+         lambda pair: spent_text(pair[1].spent_usd)),
         (Column("made from", short="from", least=8), lambda pair: _from(pair[0])),
         (Column("what changed", least=24, drop=8), lambda pair: _changed(pair[0])),
         (Column("when (UTC)", drop=3), lambda pair: day(pair[1].when)),
@@ -141,11 +141,6 @@ def _price(figure: PromptFigure) -> float | None:
     return None if found is None else found.value
 
 
-def _paid(wording: MeasuredWording) -> str:
-    alone = [one for one in wording.figures if not one.search]
-    return spent_text(wording.spent_usd) if alone else "in the search"
-
-
 def _from(wording: MeasuredWording) -> str:
     if wording.parent is None:
         return ""
@@ -166,9 +161,7 @@ def _registered(wording: MeasuredWording) -> str:
 
 def _all(history: PromptHistory) -> Section:
     """Every prompt in the order in which they came about, the newest first, with what was paid until then."""
-    spent = [
-        math.fsum(one.spent_usd or 0.0 for one in wording.figures if not one.search) for wording in history.wordings
-    ]
+    spent = [math.fsum(one.spent_usd or 0.0 for one in wording.figures) for wording in history.wordings]
     so_far = dict(zip((one.number for one in history.wordings), accumulate(spent), strict=True))
     columns: Columns[MeasuredWording] = [
         (Column("#"), lambda one: f"#{one.number}"),
@@ -179,7 +172,7 @@ def _all(history: PromptHistory) -> Section:
         (Column("first measured (UTC)"), lambda one: moment(one.first).removesuffix(" UTC")),
         (Column("models", least=16), lambda one: ", ".join(one.models)),
         (Column("measured", "count", hint="How often it was measured."), lambda one: len(one.figures)),
-        (Column("paid", hint="What its measurements cost when they were made."), _paid),
+        (Column("paid", hint="What its measurements cost when they were made."), lambda one: spent_text(one.spent_usd)),
         (Column("paid so far", hint="With all prompts before it, as far as costs are known."),
          lambda one: spent_text(so_far[one.number])),
         (Column("registered", least=14), _registered),

@@ -32,9 +32,6 @@ MOST_TRIED = 3
 
 COST = "cost_per_1000_rows_usd"
 
-TRAIN = "train_"
-"""What metrics begin with that a search measured on training rows."""
-
 
 @dataclass(frozen=True, slots=True)
 class PromptFigure:
@@ -52,8 +49,7 @@ class PromptFigure:
         partial: whether rows have no answer for a reason that may pass.
         spent_usd: what its answers cost then; 0 where the journal had them, `None` where that is not known.
         price_usd: what the same answers cost when they were first asked; `None` where that is not known.
-        search: id of the run of a search that asked them for many prompts at once, and knows what all of them cost;
-            empty for a measurement of its own.
+        is_choice: whether a search chose among prompts by it, as `luthier improve` does on training rows.
     """
 
     test_digest: str
@@ -67,7 +63,7 @@ class PromptFigure:
     partial: bool = False
     spent_usd: float | None = None
     price_usd: float | None = None
-    search: str = ""
+    is_choice: bool = False
 
     @property
     def rows_key(self) -> tuple[str, int | None]:
@@ -83,14 +79,13 @@ class PromptRun:
         digest: of the wording.
         wording: what it says.
         run: as MLflow has it.
-        figures: what it measured; none of a run without labelled rows, such as a fit or a score, and two where a search
-            measured a prompt on training rows and its best prompts on fresh ones.
+        figure: what it measured; `None` of a run without labelled rows, such as a fit or a score.
     """
 
     digest: str
     wording: Mapping[str, Any]
     run: LoggedRun
-    figures: tuple[PromptFigure, ...]
+    figure: PromptFigure | None
 
 
 def prompt_runs(runs: Sequence[LoggedRun]) -> tuple[tuple[PromptRun, ...], tuple[LoggedRun, ...]]:
@@ -113,8 +108,7 @@ def prompt_runs(runs: Sequence[LoggedRun]) -> tuple[tuple[PromptRun, ...], tuple
             unread.append(run)
         else:
             above = parents.get(run.parent or "")
-            figures = tuple(one for one in (_figure(run, above), _search_figure(run, above)) if one is not None)
-            found.append(PromptRun(digest_of_wording(wording), wording, run, figures))
+            found.append(PromptRun(digest_of_wording(wording), wording, run, _figure(run, above)))
     return tuple(found), tuple(unread)
 
 
@@ -181,8 +175,7 @@ def _figure(run: LoggedRun, parent: LoggedRun | None) -> PromptFigure | None:
     rows = run.metrics.get("rows_evaluated")
     if run.test_digest is None or rows is None:
         return None
-    metrics = {name: value for name, value in run.figures.items() if not name.startswith(TRAIN)}
-    price = metrics.get(COST)
+    price = run.figures.get(COST)
     named = run.params.get("test") or (None if parent is None else parent.params.get("test"))
     return PromptFigure(
         test_digest=run.test_digest,
@@ -190,30 +183,11 @@ def _figure(run: LoggedRun, parent: LoggedRun | None) -> PromptFigure | None:
         rows=round(rows),
         model=tag_of(run.tags, "base_model") or "unknown",
         spec=run.spec or run.name,
-        metrics=metrics,
+        metrics=run.figures,
         when=run.started,
         run_id=run.run_id,
         partial=run.partial,
         spent_usd=run.metrics.get("spent_usd"),
         price_usd=None if price is None else price.value * rows / 1000,
-    )
-
-
-def _search_figure(run: LoggedRun, parent: LoggedRun | None) -> PromptFigure | None:
-    """What a search measured on training rows: of a prompt that was dropped early, on fewer of them."""
-    metrics = {name.removeprefix(TRAIN): value for name, value in run.figures.items() if name.startswith(TRAIN)}
-    rows, cost = metrics.pop("rows", None), metrics.pop("cost_usd", None)
-    if rows is None or not metrics or parent is None:
-        return None
-    return PromptFigure(
-        test_digest=f"search {parent.run_id}",
-        table=f"training rows of {parent.name}",
-        rows=round(rows.value),
-        model=tag_of(run.tags, "base_model") or "unknown",
-        spec=run.spec or run.name,
-        metrics=metrics,
-        when=run.started,
-        run_id=run.run_id,
-        price_usd=None if cost is None else cost.value,
-        search=parent.run_id,
+        is_choice=run.kind == "prompt",
     )

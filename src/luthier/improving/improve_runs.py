@@ -146,8 +146,9 @@ class ImproveRun:
         return found
 
     def _log_trained(self, one: TriedPrompt, specs: Mapping[str, Prompt], figures: PromptFigures) -> str:
-        rows = self._inputs.rows
-        with self._child(one, specs, "prompt", rows.digest, f"{len(rows)} training rows") as run:
+        # Each round asks rows in an order of its own, so two prompts that it dropped did not see the same ones.
+        seen = self._inputs.rows.take(sorted(one.answers))
+        with self._child(one, specs, "prompt", seen.digest, "the training rows") as run:
             metrics = {self._inputs.metric: figures.score}
             if figures.cost_usd is not None:
                 metrics["cost_per_1000_rows_usd"] = Interval(1000 * figures.cost_usd / figures.rows)
