@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.improving.scripted_prompts import ScriptedModels, scripted_models, texts, truths_of
+from tests.patience import PATIENCE_SECONDS, until
 
 WORDS = ("carefully", "overall")
 TRAIN, FRESH = texts(60, 5), texts(60, 5, first=1000)
@@ -42,7 +42,7 @@ def written(models: ScriptedModels, folder: Path) -> list[str]:
         (folder / file).write_text(block)
     return [
         *(sys.executable, "-m", "luthier", "improve", "mood.yaml", "--train", "train.csv", "--validation", "fresh.csv"),
-        *("--writer", "writer.yaml", "--budget", "0.5", "--rows", "40", "--rounds", "2", "--yes"),
+        *("--writer", "writer.yaml", "--budget", "0.5", "--by", "rewrite", "--rows", "40", "--rounds", "2", "--yes"),
     ]
 
 
@@ -50,11 +50,9 @@ def environment(home: Path, store: str) -> dict[str, str]:
     return {**os.environ, "LUTHIER_HOME": str(home), "MLFLOW_TRACKING_URI": store}
 
 
-def until(models: ScriptedModels, requests: int, process: subprocess.Popen[str]) -> None:
+def asked_often(models: ScriptedModels, requests: int, process: subprocess.Popen[str]) -> None:
     """Waits until the service was asked so often."""
-    ends = time.monotonic() + 60
-    while len(models.asked) < requests and process.poll() is None and time.monotonic() < ends:
-        time.sleep(0.01)
+    until(lambda: len(models.asked) >= requests or process.poll() is not None)
     assert len(models.asked) >= requests, process.communicate()
 
 
@@ -62,7 +60,7 @@ def until(models: ScriptedModels, requests: int, process: subprocess.Popen[str])
 def test_a_killed_search_goes_on_and_asks_nothing_twice(tmp_path: Path, store: str) -> None:
     with scripted_models(truths_of(TRAIN, FRESH), WORDS, 0.2) as models:
         command = written(models, tmp_path / "whole")
-        run = {"cwd": tmp_path / "whole", "capture_output": True, "text": True, "timeout": 120}
+        run = {"cwd": tmp_path / "whole", "capture_output": True, "text": True, "timeout": PATIENCE_SECONDS}
         whole = subprocess.run(command, env=environment(tmp_path / "home-1", store), **run)  # type: ignore[call-overload]
         assert whole.returncode == 0, whole.stderr
         undisturbed = Counter(models.asked)
@@ -75,9 +73,9 @@ def test_a_killed_search_goes_on_and_asks_nothing_twice(tmp_path: Path, store: s
             process = subprocess.Popen(
                 command, cwd=tmp_path / "killed", env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
-            until(models, round(share * undisturbed.total()), process)
+            asked_often(models, round(share * undisturbed.total()), process)
             process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_SECONDS)
         run["cwd"] = tmp_path / "killed"
         again = subprocess.run(command, env=env, **run)  # type: ignore[call-overload]
         assert again.returncode == 0, again.stderr
@@ -97,15 +95,21 @@ def test_ctrl_c_says_what_is_known_and_how_to_go_on(tmp_path: Path, store: str) 
         process = subprocess.Popen(
             command, cwd=tmp_path / "stopped", env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        until(models, 70, process)
+        asked_often(models, 70, process)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130
         assert "stopped here: " in said and "training rows" in said and "Run the same again" in said
         before = Counter(models.asked)
         assert max(before.values()) == 1
         again = subprocess.run(
-            command, cwd=tmp_path / "stopped", env=env, capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=tmp_path / "stopped",
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
         assert again.returncode == 0, again.stderr
         assert max(Counter(models.asked).values()) == 1

@@ -25,6 +25,7 @@ from luthier.tasks.task import Rows
 from luthier.techniques import Prompt
 from tests.conftest import REPOSITORY
 from tests.improving.searching import Searching
+from tests.patience import PATIENCE_SECONDS
 from tests.scripted_server import Refused, serving
 
 pytest.importorskip("gepa", reason="gepa has no release for Python 3.15")
@@ -228,7 +229,7 @@ def test_it_connects_to_nothing_else_writes_no_file_and_logs_no_run(tmp_path: Pa
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "3"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout.splitlines()[-1:] == ["4 None set() []"], done.stdout + done.stderr
 
