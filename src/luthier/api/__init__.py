@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from luthier.improving.improvement import check_target as check_target
     from luthier.improving.improvement import improved_file as improved_file
     from luthier.model_choice.askable import askable_places as askable_places
-    from luthier.model_choice.model_specs import specs_for_models as specs_for_models
+    from luthier.model_choice.models_to_try import specs_for_models as specs_for_models
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
     from luthier.model_choice.replacement_report import ProposedReplacements as ProposedReplacements
     from luthier.model_choice.shortlist import Shortlist as Shortlist
@@ -175,7 +175,7 @@ _NAMES_OF = {
         "luthier.improving.improve_setup": "ImproveSetup",
         "luthier.improving.improvement": "Improvement check_target improved_file",
         "luthier.model_choice.askable": "askable_places",
-        "luthier.model_choice.model_specs": "specs_for_models",
+        "luthier.model_choice.models_to_try": "specs_for_models",
         "luthier.model_choice.rank_setup": "RankSetup",
         "luthier.model_choice.shortlist": "Shortlist",
         "luthier.model_choice.spec_models": "specs_with_models",

@@ -13,7 +13,7 @@ from luthier.engine.engine import Engine
 from luthier.engine.options import RunOptions
 from luthier.errors import SpecError
 from luthier.experiments.try_out import TryOut
-from luthier.model_choice.model_specs import specs_for_models
+from luthier.model_choice.models_to_try import specs_for_models
 from luthier.plans import Plan
 from luthier.spec import Spec
 from luthier.tables import frame_of

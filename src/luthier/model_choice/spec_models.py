@@ -23,7 +23,7 @@ from luthier.techniques import FineTune
 from luthier.techniques.endpoint_files import override_endpoint
 from luthier.techniques.registry import check_comparable, parse_spec
 
-__all__ = ["SpecsWithModels", "specs_with_models"]
+__all__ = ["SpecsWithModels", "specs_with_models", "with_model"]
 
 Blocks = Mapping[str, Any]
 
@@ -204,18 +204,22 @@ def _short(model: RankedModel) -> RankedModel:
     return RankedModel(model.name[:LONGEST_MODEL], model.blocks, model.known)
 
 
+def with_model(spec: Spec, model: RankedModel, name: str) -> Spec:
+    """The recipe with the model: its own as it is, another with the settings that one needs."""
+    document = spec.document() | {"task": spec.task, "name": name}
+    if spec.endpoint != model.endpoint:
+        blocks = {**model.blocks, spec.endpoint_block: model.blocks["endpoint"]}
+        document = override_endpoint(document, blocks, type(spec))
+    return parse_spec(document, name, Path())
+
+
 def _asked(spec: Spec, model: RankedModel, name: str) -> Spec:
     """The recipe with the model.
 
     Raises:
         SpecError: the model does not answer as the recipe asks.
     """
-    assert spec.endpoint is not None
-    document = spec.document() | {"task": spec.task, "name": name}
-    if spec.endpoint != model.endpoint:
-        blocks = {**model.blocks, spec.endpoint_block: model.blocks["endpoint"]}
-        document = override_endpoint(document, blocks, type(spec))
-    asked = parse_spec(document, name, Path())
+    asked = with_model(spec, model, name)
     why = _why_unfit(asked, model.known)
     if why is not None:
         raise SpecError(f"{name} cannot be asked: {why}.")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from luthier.errors import UserError
 from luthier.model_catalogue import Catalogue, catalogue_models
 from luthier.model_choice.askable import EMBEDDED, ENDPOINT_FILES, askable_places, listed_there
-from luthier.model_choice.candidates import RankedModel, ranked_models
+from luthier.model_choice.candidates import RankedModel, named_models
+from luthier.model_choice.spec_models import with_model
 from luthier.spec import Spec
 from luthier.techniques import FineTune, Prompt
-from luthier.techniques.endpoint_files import override_endpoint
-from luthier.techniques.registry import parse_spec
 
 __all__ = ["specs_for_models"]
 
@@ -52,15 +50,10 @@ def specs_for_models(
     there = askable_places(files, folder=folder)
     # The embedded model's own settings are in a spec that asks it already.
     places = [one for one in there.places if not (spec.endpoint.provider == "local" and one is EMBEDDED)]
-    chosen, _ = ranked_models(
+    chosen = named_models(
         catalogue_models() if catalogue is None else catalogue,
-        [own, *_of_block(places, block)],
-        task=spec.task.type,
-        technique=recipe.technique,
-        most=len(models),
-        today=date.today(),
-        names=models,
-        listed=_of_block([*own_list, *there.listed], block),
+        [own, *_of_block([*places, *own_list, *there.listed], block)],
+        models,
     )
     return [_asking(spec if model.endpoint == spec.endpoint else recipe, model) for model in chosen]
 
@@ -72,11 +65,7 @@ def _of_block(places: Sequence[Mapping[str, Any]], block: str) -> list[dict[str,
 
 def _asking(spec: Spec, model: RankedModel) -> Spec:
     """The spec for one model: its own as it is, another with the settings that one needs."""
-    document = spec.document() | {"task": spec.task, "name": model.name}
-    if model.endpoint != spec.endpoint:
-        blocks = {**model.blocks, type(spec).endpoint_block: model.blocks["endpoint"]}
-        document = override_endpoint(document, blocks, type(spec))
-    made = parse_spec(document, f"model {model.name}", Path())
+    made = with_model(spec, model, model.name)
     gives_none = model.known is not None and model.known.value("log_probabilities") is False
     if gives_none and isinstance(made, Prompt) and any(probe.reads_logprobs for probe in made.probes()):
         # Its answer can only be read; what is chosen from probabilities has none to choose from.

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import luthier as lt
-from luthier.model_choice.model_specs import specs_for_models
+from luthier.model_choice.models_to_try import specs_for_models
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, stars
 
