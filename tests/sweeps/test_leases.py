@@ -72,8 +72,8 @@ def test_a_lease_that_is_not_renewed_runs_out_and_changes_nothing_after_that() -
 
 def test_a_trial_whose_process_was_killed_is_adopted_at_once_and_shown_as_interrupted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sweeps.db"
-    process = start(url, tmp_path, work_seconds=600)
     study = joined(url)
+    process = start(url, tmp_path, work_seconds=600)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not study.trials():
         assert process.poll() is None and time.monotonic() < deadline
