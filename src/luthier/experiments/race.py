@@ -84,10 +84,7 @@ class RaceSetup:
 
     def first_rows(self) -> Rows:
         """The rows that every spec answers, whatever becomes of it."""
-        return self._rows(0, self.ends[0])
-
-    def _rows(self, first: int, end: int) -> Rows:
-        parts = [self.tables[table].rows.take([place]) for table, place in self.order[first:end]]
+        parts = [self.tables[table].rows.take([place]) for table, place in self.order[: self.ends[0]]]
         inputs = tuple(part.inputs[0] for part in parts)
         return Rows(inputs, tuple(part.labels[0] for part in parts), parts[0].text)
 

@@ -152,8 +152,7 @@ class _Choices:
 
     @property
     def _seed(self) -> int:
-        own = self.best.spec.prompt.examples.seed
-        return self.best.spec.seed if own is None else own
+        return self.best.spec.examples_seed
 
     @cached_property
     def _lengths(self) -> list[int]:
@@ -182,8 +181,7 @@ class _Choices:
         examples, pool = spec.prompt.examples, self._pool_of(spec)
         if not 0 < examples.most <= len(pool):
             return ()
-        seed = spec.seed if examples.seed is None else examples.seed
-        return tuple(draw_examples(spec, self.search.train, pool, examples.most, seed))
+        return tuple(draw_examples(spec, self.search.train, pool, examples.most, spec.examples_seed))
 
     def _pool_of(self, spec: Prompt) -> list[int]:
         limit = spec.prompt.examples.max_characters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from luthier.engine.report import counted
+from luthier.evaluation.statistics import ALPHA
 from luthier.improving.improvement_facts import ImprovementFacts, PromptFigures
 from luthier.providers.prices import dollars
 from luthier.reporting.numbers import interval, number
@@ -133,7 +134,7 @@ def _verdict(facts: ImprovementFacts) -> str:
         return f"{winner.name} is better than {facts.start}: {figures}."
     return (
         f"No gain: {winner.name}, the best on the training rows, cannot be told from {facts.start}: {figures}."
-        if (winner.fresh.corrected >= 0.05)
+        if winner.fresh.corrected >= ALPHA
         else f"No gain: {winner.name}, the best on the training rows, is worse than {facts.start}: {figures}."
     )
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from luthier.errors import BudgetReached, MissingPart
 from luthier.improving.instructions import NoPrompt, instructions_of, plain_text
-from luthier.improving.named_answers import unnamed_answers
 from luthier.improving.records import PromptSearch, Proposal
-from luthier.improving.rewriting import copies, most_characters
+from luthier.improving.rewriting import most_characters, prompt_saying
+from luthier.improving.selection_rows import row_score
 from luthier.improving.telling_rows import ToldRow, told_row
 from luthier.improving.writer_request import asking, nothing_to_read, what_stays
 from luthier.providers.exchange import Answer
@@ -167,8 +167,7 @@ class _Run:
         return sum(self._score(found[place], labels[place]) for place in self._judged)
 
     def _score(self, prediction: Prediction, truth: Any) -> float:
-        start = self._search.start
-        return start.task.kind.score(start.objective or ("mse" if start.task.ordered else None), prediction, truth)
+        return row_score(self._search.start, prediction, truth)
 
     # What gepa calls
 
@@ -244,16 +243,10 @@ class _Run:
         if answer.finish_reason == "length":
             return NoPrompt("it was cut before the instructions ended")
         text = plain_text(InstructionProposalSignature.output_extractor(spoken(answer.text))["new_instruction"])
-        if len(text) > self._most:
-            return NoPrompt(f"it has {len(text):,} characters, and {self._most:,} are allowed")
-        if copies(text, [ToldRow(dict(cells), "", "", True) for cells in told], parent):
-            return NoPrompt("it copies the words of a training text")
-        spec = self._instructions.replaced(text)
+        rows = [ToldRow(dict(cells), "", "", True) for cells in told]
+        spec = prompt_saying(text, self._instructions, rows, parent, self._most)
         if isinstance(spec, NoPrompt):
             return spec
-        unnamed = unnamed_answers(self._instructions.spec, spec)
-        if unnamed:
-            return NoPrompt(f"it does not name the answer {', '.join(map(repr, unnamed))}, as the prompt did")
         if text in self._specs or spec.digest in {one.spec.digest for one in self._search.measured}:
             return NoPrompt("it says what was measured already")
         self._specs[text], self._predictions[text] = spec, {}

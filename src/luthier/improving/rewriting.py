@@ -96,17 +96,8 @@ class _Rewrite:
         if isinstance(written, NoPrompt):
             return written
         text = plain_text(written)
-        if len(text) > self.most:
-            return NoPrompt(f"it has {len(text):,} characters, and {self.most:,} are allowed")
-        if copies(text, self.told, self.instructions.text):
-            return NoPrompt("it copies the words of a training text")
-        made = self.instructions.replaced(text)
-        if isinstance(made, NoPrompt):
-            return made
-        unnamed = unnamed_answers(self.parent.spec, made)
-        if unnamed:
-            return NoPrompt(f"it does not name the answer {', '.join(map(repr, unnamed))}, as the prompt did")
-        return Proposal(made, self.parent.spec.name, self._how(text))
+        made = prompt_saying(text, self.instructions, self.told, self.instructions.text, self.most)
+        return made if isinstance(made, NoPrompt) else Proposal(made, self.parent.spec.name, self._how(text))
 
     def _how(self, text: str) -> str:
         wrong = sum(row.is_wrong for row in self.told)
@@ -124,6 +115,31 @@ def most_characters(start: Prompt) -> int:
     beginning, so instructions cannot grow from round to round.
     """
     return max(LONGEST * len(instructions_of(start).text), BASE + PER_LABEL * len(start.task.labels))
+
+
+def prompt_saying(
+    text: str, instructions: Instructions, told: Sequence[ToldRow], present: str, most: int
+) -> Prompt | NoPrompt:
+    """The prompt with new instructions, or why they make none.
+
+    Args:
+        text: the new instructions, as plain text.
+        instructions: those in whose place they stand.
+        told: rows that the writer was told of.
+        present: instructions that the writer was given, whose words are free.
+        most: characters that instructions may have.
+    """
+    if len(text) > most:
+        return NoPrompt(f"it has {len(text):,} characters, and {most:,} are allowed")
+    if copies(text, told, present):
+        return NoPrompt("it copies the words of a training text")
+    made = instructions.replaced(text)
+    if isinstance(made, NoPrompt):
+        return made
+    unnamed = unnamed_answers(instructions.spec, made)
+    if unnamed:
+        return NoPrompt(f"it does not name the answer {', '.join(map(repr, unnamed))}, as the prompt did")
+    return made
 
 
 def copies(text: str, told: Sequence[ToldRow], present: str = "") -> bool:

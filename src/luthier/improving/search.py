@@ -20,6 +20,7 @@ from luthier.experiments.fits import fit_on
 from luthier.improving.improve_inputs import ImproveInputs
 from luthier.improving.records import MeasuredPrompt, Proposal, Proposer
 from luthier.improving.search_money import SearchMoney
+from luthier.improving.selection_rows import row_score
 from luthier.plans import plan_rows
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.prices import sum_if_known
@@ -295,10 +296,7 @@ class RacedSearch:
     # Scores
 
     def _row_score(self, one: TriedPrompt, place: int) -> float:
-        task = self.start.task
-        # What a rating's own metric falls with is the squared distance; see `ClosedSet.score`.
-        objective = self.start.objective or ("mse" if task.ordered else None)
-        return task.kind.score(objective, one.answers[place], self.rows.labels[place])
+        return row_score(self.start, one.answers[place], self.rows.labels[place])
 
     def _score(self, tried: Sequence[TriedPrompt]) -> None:
         for one in tried:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from luthier.errors import DataError
+from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
+from luthier.techniques import Prompt
 from luthier.techniques.training_rows import distinct
 
-__all__ = ["FEWEST_ROWS", "selection_rows"]
+__all__ = ["FEWEST_ROWS", "row_score", "selection_rows"]
 
 FEWEST_ROWS = 20
 """Rows below which no two prompts could be told apart."""
@@ -40,6 +43,19 @@ def selection_rows(task: Task, train: Rows, most: int, seed: int) -> Rows:
             "looks perfect. Give rows with other labels too."
         )
     return train.take(_mixed(places, task.kind.strata([train.labels[place] for place in places]), seed)[:most])
+
+
+def row_score(start: Prompt, prediction: Prediction, truth: Any) -> float:
+    """How good an answer to one row is, as prompts race by it; higher is better.
+
+    Args:
+        start: the prompt that the search began with.
+        prediction: what was answered.
+        truth: the row's label.
+    """
+    # What a rating's own metric falls with is the squared distance; see `ClosedSet.score`.
+    objective = start.objective or ("mse" if start.task.ordered else None)
+    return start.task.kind.score(objective, prediction, truth)
 
 
 def _mixed(places: Sequence[int], strata: Sequence[int], seed: int) -> list[int]:

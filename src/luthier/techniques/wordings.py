@@ -42,7 +42,7 @@ def wording_of(spec: Spec) -> dict[str, Any] | None:
             "system": spec.prompt.system,
             "template": spec.prompt.template,
             "style": spec.style,
-            "examples": _examples(shown, spec.seed) if shown.most else None,
+            "examples": _examples(shown, spec.examples_seed) if shown.most else None,
             "answer": spec.answer.method,
             "words": [[label, word] for label, word in zip(spec.task.labels, spec.words, strict=True)] or None,
         }
@@ -63,7 +63,7 @@ def _examples(shown: Examples, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"count": list(shown.count) if isinstance(shown.count, tuple) else shown.count}
     found["select"] = shown.select
     if shown.is_drawn:
-        found["seed"] = seed if shown.seed is None else shown.seed
+        found["seed"] = seed
     if shown.max_characters is not None:
         found["max_characters"] = shown.max_characters
     if shown.endpoint is not None:

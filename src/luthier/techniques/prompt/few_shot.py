@@ -100,7 +100,7 @@ def choose_examples(spec: PromptRecipe, rows: Rows) -> list[int]:
     pool = example_pool(spec, rows)
     if most > len(pool):
         raise _too_few(spec, f"shows {most} examples, but the training rows hold", len(pool))
-    return draw_examples(spec, rows, pool, most, _seed(spec))
+    return draw_examples(spec, rows, pool, most, spec.examples_seed)
 
 
 def example_pool(spec: PromptRecipe, rows: Rows) -> list[int]:
@@ -116,7 +116,7 @@ def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleS
     Raises:
         DataError: there are too few rows, or too few different samples.
     """
-    settings, own = spec.prompt.examples, _seed(spec)
+    settings, own = spec.prompt.examples, spec.examples_seed
     if len(pool) < settings.rows + settings.most:
         raise DataError(
             f"spec {spec.name!r} judges its samples on {settings.rows} training rows and shows up to {settings.most} "
@@ -145,11 +145,6 @@ def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleS
             "or give more rows with --train."
         )
     return ExampleSearch(tuple(samples.values()), tuple(judged))
-
-
-def _seed(spec: PromptRecipe) -> int:
-    own = spec.prompt.examples.seed
-    return spec.seed if own is None else own
 
 
 def draw_examples(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed: int) -> list[int]:

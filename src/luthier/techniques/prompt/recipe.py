@@ -106,6 +106,12 @@ class PromptRecipe(Spec):
         return (self.task.text, *sorted(named - {self.task.text}))
 
     @property
+    def examples_seed(self) -> int:
+        """Seed of the draw of examples: its own, or that of the spec."""
+        own = self.prompt.examples.seed
+        return self.seed if own is None else own
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The word the model answers with for each label, in the task's order."""
         if not self.answer.words:
