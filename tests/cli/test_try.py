@@ -210,6 +210,8 @@ def test_an_editor_changes_the_template_and_a_pasted_text_is_one_text(
     assert "nothing would change" in terminal.type(":system -")
     assert "before answered" not in terminal.type(":undo") and "after" not in terminal.type(":again")
     terminal.type(":system Be brief.")
-    os.write(terminal.screen, b"\x04")
+    # Python reads a signal that comes as it begins to wait for a line with the next key only.
+    os.write(terminal.screen, b"\x03")
+    os.write(terminal.screen, b"\n")
     assert "is in no file" in (last := terminal.read("")) and "Be brief." in last
     assert terminal.process.wait(60) == 0
