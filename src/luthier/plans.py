@@ -280,7 +280,7 @@ def plan_fit(spec: Spec, train: Rows | None, options: RunOptions = DEFAULTS) -> 
     """What fitting alone would send."""
     if not spec.endpoints or not spec.needs_training:
         return Plan((PlannedSpec(spec.name, 0),))
-    nothing = Rows(inputs=(), labels=(), text=spec.task.text)
+    nothing = spec.task.rows_of(())
     return Plan((plan_rows(spec, nothing, train, options),), options.budget_usd)
 
 

@@ -7,9 +7,9 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import mlflow
 import numpy as np
@@ -20,7 +20,8 @@ import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, ModelError, SpecError
 from luthier.reporting.board_sentences import sentences
-from luthier.tasks.types import TaskType
+from luthier.tasks.prediction import Prediction
+from luthier.tasks.types import AnswerRead, Judged, Measure, TaskType, TypeSettings
 from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
 from tests.packaging.commands import BIN, environment
@@ -160,7 +161,7 @@ def test_the_page_draws_truth_against_answer_and_no_labels(
 
 
 def test_what_chooses_among_labels_says_what_works(task: lt.Task, endpoint: Endpoint) -> None:
-    with pytest.raises(SpecError, match="baseline chooses among labels.*technique: prompt with answer"):
+    with pytest.raises(SpecError, match="baseline does not answer task 'price'.*technique: prompt with answer"):
         lt.Baseline(task)
     with pytest.raises(SpecError, match="set answer: text or json"):
         lt.Prompt(task, "{{ advert }}", answer="score", endpoint=endpoint)
@@ -280,3 +281,67 @@ def test_a_type_that_is_answered_in_json_reads_it_from_free_words_too(
     said = 'Here it is: {"contact": {"name": "Ann", "tags": ["x", "y"]}}'
     assert kind.read(said).value == {"name": "Ann", "tags": ["x", "y"]}
     assert kind.read("nobody").why is not None
+
+
+class RentSettings(TypeSettings):
+    """Settings of `Rent`."""
+
+    currency: str = "EUR"
+    other: str = "notes"
+
+
+class Rent(TaskType):
+    """A price whose currency the task states, of two columns of texts."""
+
+    Settings = RentSettings
+    metrics: ClassVar[dict[str, Measure]] = {
+        "mae": Measure("MAE", "lower", "number", "Mean distance from the true rent.")
+    }
+
+    def read_truth(self, cell: object) -> float | None:
+        return float(cell) if isinstance(cell, int | float) else None
+
+    def judge(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Judged:
+        off = np.abs(np.array([p.value or 0.0 for p in predictions]) - np.array(truths, dtype=float))
+        return Judged(distances=off, sums={"absolute": off})
+
+    def from_sums(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        return {"mae": sums["absolute"] / sums["rows"]}
+
+    def constant(self, truths: Sequence[Any]) -> Prediction:
+        return Prediction(float(np.median(truths)), "ok")
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        assert isinstance(self.settings, RentSettings)
+        return (self.settings.other,)
+
+    def in_row(self, value: Any, row: Mapping[str, Any]) -> AnswerRead:
+        return AnswerRead(value) if f"{value:g}" in row["text"] else AnswerRead(None, "the text does not state it")
+
+
+def test_settings_of_a_type_stand_beside_the_others() -> None:
+    task = lt.Task("rent", type=Rent, currency="CHF", label="rent")
+    assert task.settings.given == {"currency": "CHF"}
+    assert task.document()["currency"] == "CHF"
+    assert lt.Task(**task.document()) == task
+    plain = lt.Task("rent", type=Rent, label="rent")
+    assert plain.digest != task.digest
+    assert hash(plain.settings) == hash(lt.Task("other", type=Rent).settings)
+    with pytest.raises(SpecError, match="curency: unknown key; allowed here: currency, label, labels, name, other"):
+        lt.Task("rent", type=Rent, curency="CHF")
+    with pytest.raises(SpecError, match="other: should be a valid string"):
+        lt.Task("rent", type=Rent, other=5)
+    with pytest.raises(SpecError, match="column 'text' is named twice"):
+        lt.Task("rent", type=Rent, other="text")
+
+
+def test_a_row_needs_all_its_texts_and_a_truth_that_fits_it() -> None:
+    task = lt.Task("rent", type=Rent, label="rent")
+    rows = task.rows(pd.DataFrame({"text": ["costs 7", "costs 8"], "notes": ["a", None], "rent": [7, 8]}))
+    assert rows.texts == ("costs 7\n\na", None)
+    assert rows.labels == (7, 8)
+    with pytest.raises(DataError, match="no text column 'notes'.*Name the right one as `other:` in the task"):
+        task.rows(pd.DataFrame({"text": ["costs 7"], "rent": [7]}))
+    with pytest.raises(DataError, match=r"row 1: '9', the text does not state it"):
+        task.rows(pd.DataFrame({"text": ["costs 7"], "notes": ["a"], "rent": [9]}), labelled=True)

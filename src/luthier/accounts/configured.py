@@ -16,7 +16,7 @@ from luthier.accounts.kept_lists import KeptList, refresh
 from luthier.documents import read_yaml
 from luthier.errors import EndpointError, UserError
 from luthier.providers.endpoint import AZURE_HOSTS, DEFAULT_KEY_VARIABLE, PUBLIC_ADDRESS, Endpoint, embedded
-from luthier.tasks.task import readable_validation_error
+from luthier.tasks.readable_errors import readable_validation_error
 
 __all__ = ["TO_FILL_IN", "ConfiguredAccount", "Refreshed", "configured_endpoints", "refresh_all", "why_not_asked"]
 

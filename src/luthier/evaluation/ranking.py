@@ -317,7 +317,7 @@ def people_rows(task: Task, rows: Rows, kept: Sequence[int], truths: Sequence[An
         )
     people = {}
     for rater in task.raters:
-        labels = [task.canonical_label(row[rater]) for row in inputs]
+        labels = [task.truth_of(row, rater).value for row in inputs]
         if any(label is not None for label in labels):
             answers = [Prediction(label, "ok" if label is not None else "off_label") for label in labels]
             people[rater] = EvaluatedRows.of(task, truths, answers, counted=[label is not None for label in labels])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
 from luthier.tables import free_names, series_of, storable_cells, text_series
 from luthier.tasks.prediction import CallRecord, Prediction
-from luthier.tasks.task import Rows, Task
+from luthier.tasks.task import Rows, Task, is_blank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> 
     truths = [task.kind.cell(label) for label in rows.labels]
     columns: dict[str, pd.Series[Any]] = {
         "row": pd.Series(numbers, dtype="int64"),
-        "text": text_series(rows.texts),
+        "text": text_series(None if is_blank(row[rows.text]) else str(row[rows.text]) for row in rows.inputs),
         "truth": text_series(truths) if text_values else pd.Series(truths, dtype="float64"),
     }
     answered = task.kind.frame(predictions)
@@ -106,7 +107,7 @@ def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Predictio
                 ),
             )
         )
-    rows = Rows(inputs, truths, task.text, numbers=tuple(int(line["row"]) for line in lines))
+    rows = replace(task.rows_of(inputs, truths), numbers=tuple(int(line["row"]) for line in lines))
     return rows, tuple(predictions)
 
 

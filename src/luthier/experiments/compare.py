@@ -28,7 +28,6 @@ from luthier.reporting.live import LiveBoard
 from luthier.reporting.markdown import listed
 from luthier.spec import Fitted, Spec
 from luthier.tasks.crossed_names import BETWEEN
-from luthier.tasks.task import Rows
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.tracker import MlflowTracker, Tracker
 
@@ -103,7 +102,7 @@ class ComparisonSetup:
         tracker = tracker or MlflowTracker()
         rows = self.tables[0].rows
         for table in self.tables[1:]:
-            rows = Rows(rows.inputs + table.rows.inputs, rows.labels + table.rows.labels, rows.text)
+            rows = self.task.rows_of(rows.inputs + table.rows.inputs, rows.labels + table.rows.labels)
         counted: set[bytes] = set()
         as_it_is = RunOptions(engine=options.engine)
         planned = []

@@ -86,7 +86,7 @@ class RaceSetup:
         """The rows that every spec answers, whatever becomes of it."""
         parts = [self.tables[table].rows.take([place]) for table, place in self.order[: self.ends[0]]]
         inputs = tuple(part.inputs[0] for part in parts)
-        return Rows(inputs, tuple(part.labels[0] for part in parts), parts[0].text)
+        return Rows(inputs, tuple(part.labels[0] for part in parts), parts[0].text, further=parts[0].further)
 
     def run(
         self,

@@ -97,7 +97,7 @@ def rows_of(spec: Spec, model_input: Any) -> Rows:
     frame = frame_of([model_input] if isinstance(model_input, str) else model_input, "the input", text=spec.task.text)
     spec.check_columns(frame.columns, "the input")
     if frame.empty:
-        return Rows(inputs=(), labels=(), text=spec.task.text)
+        return spec.task.rows_of(())
     return spec.task.rows(frame, source="the input")
 
 

@@ -28,7 +28,7 @@ from luthier.packaging.recorded_answers import (
 from luthier.providers.exchange import Request
 from luthier.spec import Fitted
 from luthier.tables import free_names
-from luthier.tasks.task import Rows, Task, plain_records
+from luthier.tasks.task import Task, plain_records
 from luthier.tracking.runs import tag_of
 from luthier.tracking.stores import connect
 
@@ -194,7 +194,7 @@ def _recorded_row(
         # A time or a list is spelled otherwise in JSON, and the model would be asked something else.
         return None
     try:
-        found = engine.recall(fitted.predict(Rows((inputs,), (None,), task.text)), fitted.spec.endpoint)
+        found = engine.recall(fitted.predict(task.rows_of((inputs,))), fitted.spec.endpoint)
     except LuthierError:
         # Its cells cannot be had from the table as they were.
         return None

@@ -19,7 +19,7 @@ from pydantic import (
 
 from luthier.errors import EndpointError, UserError
 from luthier.providers.redaction import KEY_LIKE, redact
-from luthier.tasks.task import ReadableErrors, readable_validation_error
+from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error
 
 __all__ = ["Endpoint", "Limits", "Price", "Resource", "azure", "compatible", "embedded", "openai"]
 

@@ -74,6 +74,7 @@ class ExplainedRows:
             labels=tuple(rows.labels[place] for place in places),
             text=rows.text,
             numbers=tuple(rows.number(place) for place in places),
+            further=rows.further,
         )
 
     def explanations(self, whole: Sequence[Prediction], without: Sequence[Prediction]) -> tuple[Explanation, ...]:
@@ -205,7 +206,7 @@ def costliest_questions(rows: Rows, most: int) -> Rows:
         for _ in range(questions):
             inputs.append({**rows.inputs[places[text]], rows.text: f"{len(inputs)} {text}"})
             labels.append(rows.labels[places[text]])
-    return Rows(tuple(inputs), tuple(labels), rows.text)
+    return Rows(tuple(inputs), tuple(labels), rows.text, further=rows.further)
 
 
 def _without_each(passages: Sequence[str]) -> Iterator[str]:

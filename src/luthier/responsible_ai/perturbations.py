@@ -230,7 +230,7 @@ def perturbed_rows(
             if asked == len(inputs):
                 inputs.append({**rows.inputs[row], rows.text: changed})
             changes.append(ChangedRow(name, row, asked, target if kind.injects else None))
-    asked_rows = Rows(tuple(inputs), (None,) * len(inputs), rows.text)
+    asked_rows = Rows(tuple(inputs), (None,) * len(inputs), rows.text, further=rows.further)
     return PerturbedRows(asked_rows, tuple(changes), tuple(sampled), left_out)
 
 
@@ -257,7 +257,7 @@ def costliest_changes(rows: Rows, most: int, columns: Sequence[str] = (), kinds:
         text = f"{cells[0].replace(' ', '  ')} {'.' * LONGEST_ADDITION}"
         row = rows.inputs[different[cells]]
         inputs += ({**row, rows.text: f"{len(inputs) + count} {text}"} for count in range(len(kinds)))
-    return Rows(tuple(inputs), (None,) * len(inputs), rows.text)
+    return Rows(tuple(inputs), (None,) * len(inputs), rows.text, further=rows.further)
 
 
 def perturbations_from(

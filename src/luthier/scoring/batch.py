@@ -267,11 +267,12 @@ def plain_rows(records: Sequence[Record], spec: Spec) -> Rows:
     """Records of a file as the technique's rows; NaN cells, and keys a jsonl line lacks, count as missing."""
     absent = dict.fromkeys(spec.columns)
     for record in records:
-        check_cell(record.get(spec.task.text), spec.task.text, "a row of the input")
+        for column in spec.task.text_columns:
+            check_cell(record.get(column), column, "a row of the input")
     inputs = tuple(
         absent | {key: None if value != value else value for key, value in record.items()} for record in records
     )
-    return Rows(inputs=inputs, labels=(None,) * len(inputs), text=spec.task.text)
+    return spec.task.rows_of(inputs)
 
 
 def merged(

@@ -284,7 +284,7 @@ class LuthierServed:
             vector = bytes(4 * self.fitted.state.get("dimensions", 0))
             return [Answer(embedding=vector, failure=None if vector else "stopped") for _ in requests]
 
-        held(self.fitted.predict(Rows((row,), (None,), spec.task.text)), answer)
+        held(self.fitted.predict(spec.task.rows_of((row,))), answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def rows_of_request(spec: Spec, request: ScoringRequest) -> Rows:
     checked = {**columns, text: [_text(cell, text, number) for number, cell in enumerate(columns[text], 1)]}
     names = spec.columns
     inputs = tuple(dict(zip(names, cells, strict=True)) for cells in zip(*(checked[n] for n in names), strict=True))
-    return Rows(inputs=inputs, labels=(None,) * len(inputs), text=text)
+    return spec.task.rows_of(inputs)
 
 
 def invalid_input(message: str) -> Refusal:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from luthier.documents import described
 from luthier.providers.endpoint import Endpoint
-from luthier.tasks.task import readable_validation_error
+from luthier.tasks.readable_errors import readable_validation_error
 
 __all__ = ["pooled_settings"]
 

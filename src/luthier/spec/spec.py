@@ -24,10 +24,13 @@ from luthier.providers.exchange import Conversation, Operation, Request
 from luthier.spec.digests import NOT_DIGESTED, answering_settings
 from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import check_path, with_setting
+from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.crossed_names import SPEC_NAME
 from luthier.tasks.deciding import Objective
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows, Task, readable_validation_error
+from luthier.tasks.readable_errors import readable_validation_error
+from luthier.tasks.task import Rows, Task
+from luthier.tasks.types import TaskType
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -105,8 +108,8 @@ class Spec(BaseModel):
     """What its figures must reach, as in `accuracy_low >= 0.8`; judged by `luthier rai`, and not part of the digest."""
     endpoint_block: ClassVar[str] = "endpoint"
     """Block of an endpoint file that holds the endpoint of specs of this technique."""
-    labels_only: ClassVar[bool] = True
-    """Whether it answers closed sets of labels only, and no other task type."""
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet,)
+    """The task types it answers, with their subclasses."""
     # Neither written to files nor part of the digest.
     _grid_point: GridPoint | None = PrivateAttr(default=None)
 
@@ -152,9 +155,9 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
         task = self.task
-        if self.labels_only and not task.labels:
+        if not isinstance(task.kind, self.task_types):
             raise ValueError(
-                f"technique {self.technique} chooses among labels, and task {task.name!r} is of type {task.type!r}; "
+                f"technique {self.technique} does not answer task {task.name!r}, which is of type {task.type!r}; "
                 "use technique: prompt with answer: text or json"
             )
         for column in (task.label, *task.raters):
@@ -209,7 +212,7 @@ class Spec(BaseModel):
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of a row that the spec reads, the text column first."""
-        return (self.task.text,)
+        return self.task.text_columns
 
     @property
     def base_model(self) -> str:

@@ -18,7 +18,8 @@ from luthier.sweeps.early_stopping import EarlyStoppingSettings
 from luthier.sweeps.samplers import sampler_of
 from luthier.sweeps.space import SearchSpace
 from luthier.sweeps.trial import SweepObjective
-from luthier.tasks.task import NAME_PATTERN, ReadableErrors, Task, readable_validation_error
+from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error
+from luthier.tasks.task import NAME_PATTERN, Task
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec, read_spec
 

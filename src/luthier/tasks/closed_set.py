@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from luthier.tasks.answers import LabelReader
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import Spellings, composed, number_of
-from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType
+from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType, TypeSettings
 
 if TYPE_CHECKING:
     from luthier.tasks.label_metrics import LabelArrays
@@ -44,6 +44,11 @@ class ClosedSet(TaskType):
         repeated = sorted({label for label in seen if seen.count(label) > 1})
         if repeated:
             raise ValueError(f"labels repeats {', '.join(repeated)}")
+
+    @classmethod
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> ClosedSet:
+        """The type of a task with these labels."""
+        return cls(labels)
 
     @cached_property
     def values(self) -> tuple[float, ...]:

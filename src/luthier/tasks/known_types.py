@@ -4,31 +4,56 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from luthier.tasks.closed_set import Classes, Ratings
-from luthier.tasks.types import TaskType
+from luthier.tasks.types import TaskType, TypeSettings
 
-__all__ = ["TASK_TYPES", "name_of_type", "task_type"]
+__all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type"]
 
-TASK_TYPES: dict[str, Callable[[Sequence[str]], TaskType]] = {"classification": Classes, "rating": Ratings}
-"""Name in a task's `type:` to what is made of the task's labels."""
+TASK_TYPES: dict[str, type[TaskType]] = {"classification": Classes, "rating": Ratings}
+"""Name in a task's `type:` to its class."""
 
 
 @lru_cache(maxsize=1000)
-def task_type(name: str, labels: tuple[str, ...]) -> TaskType:
+def task_type(name: str, labels: tuple[str, ...], settings: TypeSettings) -> TaskType:
     """The task type of this name.
 
     Args:
         name: one of `TASK_TYPES`, or `module:NAME`, a TaskType or a class of one in a module that can be imported.
         labels: the task's, empty for types that are no closed set.
+        settings: the task's others.
 
     Raises:
-        ValueError: there is none of this name, or it takes no labels.
+        ValueError: there is none of this name, or labels or settings are none of its own.
     """
+    found = _found(name)
+    if isinstance(found, type):
+        return found.variant(settings.given).of(labels, settings)
+    if labels or settings.given:
+        raise ValueError(f"type {name!r} is made already and takes neither labels nor settings; leave them out")
+    return found
+
+
+def settings_class(name: str, given: Mapping[str, Any]) -> type[TypeSettings]:
+    """The settings a task of this type has.
+
+    Args:
+        name: as for `task_type`.
+        given: everything the task says.
+
+    Raises:
+        ValueError: there is no type of this name.
+    """
+    found = _found(name)
+    return found.variant(given).Settings if isinstance(found, type) else TypeSettings
+
+
+def _found(name: str) -> TaskType | type[TaskType]:
     if name in TASK_TYPES:
-        return TASK_TYPES[name](labels)
+        return TASK_TYPES[name]
     module, _, attribute = name.partition(":")
     if not attribute:
         raise ValueError(
@@ -38,13 +63,9 @@ def task_type(name: str, labels: tuple[str, ...]) -> TaskType:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"type {name!r} cannot be imported ({error}); run from its folder with PYTHONPATH=.") from None
-    if isinstance(found, type) and issubclass(found, TaskType):
-        found = found()
-    if not isinstance(found, TaskType):
-        raise ValueError(f"type {name!r} is a {type(found).__name__}, not a luthier.tasks.types.TaskType")
-    if labels:
-        raise ValueError(f"labels belong to type {' and '.join(TASK_TYPES)}, and type is {name!r}; leave them out")
-    return found
+    if isinstance(found, TaskType) or (isinstance(found, type) and issubclass(found, TaskType)):
+        return found
+    raise ValueError(f"type {name!r} is a {type(found).__name__}, not a luthier.tasks.types.TaskType")
 
 
 def name_of_type(given: object) -> object:

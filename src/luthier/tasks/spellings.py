@@ -11,9 +11,20 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["Spellings", "labels_as_written", "missing", "number_of", "same_text", "spelling"]
+from pydantic import BeforeValidator
+
+__all__ = [
+    "Labels",
+    "Spellings",
+    "labels_as_text",
+    "labels_as_written",
+    "missing",
+    "number_of",
+    "same_text",
+    "spelling",
+]
 
 WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 PLAIN_NUMBER = re.compile(r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.\d*[1-9]")
@@ -131,3 +142,33 @@ def same_text(text: object) -> str:
         True
     """
     return " ".join(str(text).split()).casefold()
+
+
+def labels_as_text(given: Any) -> tuple[str, ...]:
+    """Labels as YAML or Python gives them, as texts.
+
+    Raises:
+        ValueError: it is no list, or one of them is a boolean or null.
+    """
+    if hasattr(given, "tolist"):
+        # What `df["label"].unique()` gives.
+        given = given.tolist()
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ValueError("labels is a list, as in [1, 2, 3, 4, 5] or [positive, negative]")
+    labels: list[str] = []
+    for label in given:
+        if isinstance(label, bool):
+            raise ValueError(
+                f"label {label} is a boolean, and labels are texts: write ['True', 'False'] for a column of "
+                "booleans, or ['yes', 'no'], in quotes, for the words that YAML reads as booleans"
+            )
+        if label is None or (isinstance(label, float) and math.isnan(label)):
+            raise ValueError("a label is null; put it in quotes if the word itself is meant")
+        if isinstance(label, float) and label.is_integer():
+            label = int(label)
+        labels.append(str(label).strip())
+    return tuple(labels)
+
+
+Labels = Annotated[tuple[str, ...], BeforeValidator(labels_as_text)]
+"""Labels in a model of pydantic."""

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from luthier.documents import described, path_of, read_yaml
-from luthier.errors import DataError, SpecError, UserError
+from luthier.errors import DataError, SpecError
 from luthier.tables import frame_of, row_numbers
 from luthier.tasks.closed_set import ClosedSet
-from luthier.tasks.known_types import name_of_type, task_type
-from luthier.tasks.spellings import labels_as_written
-from luthier.tasks.types import TaskType
+from luthier.tasks.known_types import name_of_type, settings_class, task_type
+from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
+from luthier.tasks.spellings import Labels, labels_as_written
+from luthier.tasks.types import AnswerRead, TaskType, TypeSettings, short
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "ReadableErrors", "Task", "check_cell", "is_blank", "plain_records", "readable_validation_error"]
+__all__ = ["Rows", "Task", "check_cell", "is_blank", "plain_records"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -37,6 +36,7 @@ class Rows:
         inputs: one mapping per row, column name to value; a missing cell is `None`, never `nan`.
         labels: the truth of each row, such as a label of the task; `None` where it is not known.
         text: name of the text column.
+        further: names of the other columns of texts, such as the second text of a pair.
         numbers: the row each one is in the table it comes from, counted from 1; all of them in order when empty.
         index: the label each one has in the index of the DataFrame it comes from; its place in there when empty.
         index_names: names of the levels of that index.
@@ -48,6 +48,7 @@ class Rows:
     numbers: tuple[int, ...] = ()
     index: tuple[Any, ...] = ()
     index_names: tuple[str | None, ...] = (None,)
+    further: tuple[str, ...] = ()
     _digest: list[str] = field(default_factory=list, repr=False, compare=False)
     _texts: list[tuple[str | None, ...]] = field(default_factory=list, repr=False, compare=False)
 
@@ -56,9 +57,10 @@ class Rows:
 
     @property
     def texts(self) -> tuple[str | None, ...]:
-        """The text column, `None` where a row has no text to send."""
+        """The text of each row, several of a row with a blank line between; `None` where a row lacks one to send."""
         if not self._texts:
-            self._texts.append(tuple(None if is_blank(row[self.text]) else str(row[self.text]) for row in self.inputs))
+            columns = (self.text, *self.further)
+            self._texts.append(tuple(text_of(row, columns) for row in self.inputs))
         return self._texts[0]
 
     @property
@@ -93,6 +95,7 @@ class Rows:
             numbers=tuple(self.numbers[i] if self.numbers else i + 1 for i in chosen),
             index=tuple(self.index[i] for i in chosen) if self.index else (),
             index_names=self.index_names,
+            further=self.further,
         )
 
     def number(self, position: int) -> int:
@@ -107,20 +110,6 @@ class Rows:
         levels = label if len(self.index_names) > 1 else (label,)
         names = [name or f"index{place or ''}" for place, name in enumerate(self.index_names)]
         return dict(zip(names, levels, strict=True))
-
-
-class ReadableErrors(type(BaseModel)):  # type: ignore[misc]
-    """Has a faulty call in Python raise the message a faulty file gets; pydantic's own entry points are not touched."""
-
-    def __call__(cls, *args: Any, **settings: Any) -> Any:  # noqa: D102  (makes an instance)
-        try:
-            return super().__call__(*args, **settings)
-        except ValidationError as error:
-            raise cls.fault(error) from None
-
-    def fault(cls, error: ValidationError) -> UserError:
-        """What is raised instead of pydantic's error."""
-        return SpecError(f"{cls.__name__}: {readable_validation_error(error, cls)}")
 
 
 class Task(BaseModel, metaclass=ReadableErrors):
@@ -139,16 +128,18 @@ class Task(BaseModel, metaclass=ReadableErrors):
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
     """Short name; the MLflow experiment is called by it."""
     type: str = "classification"
-    """`classification`, or `rating` when the labels are ordered from lowest to highest, or `module:NAME` for a type of
-    your own, in Python also the type itself; docs/tasks.md shows one."""
+    """`classification`, `rating` when the labels are ordered from lowest to highest, another of docs/tasks.md, or
+    `module:NAME` for a type of your own, in Python also the type itself."""
     text: str = "text"
     """Column that is read. Rows where it is null or blank are never sent."""
     label: str = "label"
     """Column that holds the truth in labelled tables."""
-    labels: tuple[str, ...] = ()
-    """Every label that may come back, in order; for classifications and ratings."""
+    labels: Labels = ()
+    """Every label that may come back, in order; of a closed set, of which an answer is one."""
     raters: tuple[str, ...] = ()
     """Columns that hold the labels of single people, if there are any; they give the human ceiling."""
+    settings: SerializeAsAny[TypeSettings] = TypeSettings()
+    """What else the type lets a task say; its keys stand beside the others, in YAML as in Python."""
 
     def __init__(self, name: str | None = None, /, **data: Any) -> None:
         """A question.
@@ -162,44 +153,49 @@ class Task(BaseModel, metaclass=ReadableErrors):
         """
         super().__init__(**(data if name is None else {**data, "name": name}))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_of_the_type(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "settings" in given:
+            return given
+        name = name_of_type(given.get("type", "classification"))
+        kind = settings_class(name, given) if isinstance(name, str) else TypeSettings
+        own, fields = set(kind.model_fields), set(cls.model_fields) - {"settings"}
+        unknown = [key for key in given if key not in own | fields]
+        if unknown:
+            raise unknown_keys({key: given[key] for key in unknown}, sorted(own | fields), cls.__name__)
+        settings = kind(**{key: value for key, value in given.items() if key in own})
+        return {**{key: value for key, value in given.items() if key not in own}, "settings": settings}
+
     @field_validator("type", mode="before")
     @classmethod
     def _type_by_name(cls, given: Any) -> Any:
         return name_of_type(given)
 
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _labels_are_text(cls, given: Any) -> Any:
-        if hasattr(given, "tolist"):
-            # What `df["label"].unique()` gives.
-            given = given.tolist()
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise ValueError("labels is a list, as in [1, 2, 3, 4, 5] or [positive, negative]")
-        labels: list[str] = []
-        for label in given:
-            if isinstance(label, bool):
-                raise ValueError(
-                    f"label {label} is a boolean, and labels are texts: write ['True', 'False'] for a column of "
-                    "booleans, or ['yes', 'no'], in quotes, for the words that YAML reads as booleans"
-                )
-            if label is None or (isinstance(label, float) and math.isnan(label)):
-                raise ValueError("a label is null; put it in quotes if the word itself is meant")
-            if isinstance(label, float) and label.is_integer():
-                label = int(label)
-            labels.append(str(label).strip())
-        return tuple(labels)
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         assert self.kind is not None
-        if self.text == self.label:
+        columns = (*self.text_columns, self.label)
+        repeated = next((column for place, column in enumerate(columns) if column in columns[:place]), None)
+        if repeated is not None and self.text == self.label:
             raise ValueError(f"text and label are the same column {self.text!r}")
+        if repeated is not None:
+            raise ValueError(f"column {repeated!r} is named twice")
         return self
 
     @property
     def kind(self) -> TaskType:
         """The task type: how truths and answers are read, and predictions judged."""
-        return task_type(self.type, self.labels)
+        return task_type(self.type, self.labels, self.settings)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns of texts that every row needs, `text` first."""
+        return (self.text, *self.kind.further_columns)
+
+    def text_of(self, row: Mapping[str, Any]) -> str | None:
+        """The text of a row, several with a blank line between; `None` where one is missing or blank."""
+        return text_of(row, self.text_columns)
 
     @property
     def closed_set(self) -> ClosedSet:
@@ -239,7 +235,9 @@ class Task(BaseModel, metaclass=ReadableErrors):
     @property
     def digest(self) -> str:
         """sha256 of everything that changes what an answer means."""
-        facts = [self.type, self.text, self.label, list(self.labels)]
+        facts: list[Any] = [self.type, self.text, self.label, list(self.labels)]
+        if self.settings.given:
+            facts.append(self.settings.given)
         return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()
 
     def canonical_label(self, value: object) -> Any | None:
@@ -253,6 +251,26 @@ class Task(BaseModel, metaclass=ReadableErrors):
             '001'
         """
         return self.kind.read_truth(value)
+
+    def truth_of(self, row: Mapping[str, Any], column: str | None = None) -> AnswerRead:
+        """The truth that a row states, or why it states none.
+
+        Args:
+            row: by column; also what the truth is about, such as the text that it quotes.
+            column: that holds the truth; the label column when absent.
+        """
+        value = self.kind.read_truth(row.get(column or self.label))
+        return AnswerRead(None) if value is None else self.kind.in_row(value, row)
+
+    def rows_of(self, inputs: Sequence[Mapping[str, Any]], labels: Sequence[Any | None] | None = None) -> Rows:
+        """These rows under the task.
+
+        Args:
+            inputs: a mapping per row, column name to value.
+            labels: the truth of each row; not known when absent.
+        """
+        known = (None,) * len(inputs) if labels is None else tuple(labels)
+        return Rows(tuple(inputs), known, self.text, further=self.kind.further_columns)
 
     def rows(self, table: Any, *, labelled: bool = False, source: str = "the table") -> Rows:
         """The rows of a table, checked against the task.
@@ -268,11 +286,13 @@ class Task(BaseModel, metaclass=ReadableErrors):
         """
         frame = frame_of(table, source, text=self.text)
         columns = list(frame.columns)
-        if self.text not in columns:
-            raise DataError(
-                f"{source} has no text column {self.text!r}; its columns are: {', '.join(columns) or 'none'}. "
-                f"Name the right one as `text:` in the task."
-            )
+        for column in self.text_columns:
+            if column not in columns:
+                setting = "text" if column == self.text else next(k for k, v in self.settings if v == column)
+                raise DataError(
+                    f"{source} has no text column {column!r}; its columns are: {', '.join(columns) or 'none'}. "
+                    f"Name the right one as `{setting}:` in the task."
+                )
         if len(frame) == 0:
             raise DataError(f"{source} has no rows.")
         if labelled and self.label not in columns:
@@ -284,14 +304,19 @@ class Task(BaseModel, metaclass=ReadableErrors):
         numbers = row_numbers(frame)
         numbered = numbers or range(1, len(inputs) + 1)
         for number, row in zip(numbered, inputs, strict=True):
-            check_cell(row[self.text], self.text, f"{source}, row {number}")
-        labels: list[Any | None] = [None] * len(inputs)
-        if self.label in columns:
-            labels = [self.canonical_label(row[self.label]) for row in inputs]
+            for column in self.text_columns:
+                check_cell(row[column], column, f"{source}, row {number}")
+        truths = [self.truth_of(row) for row in inputs] if self.label in columns else [AnswerRead(None)] * len(inputs)
+        labels = [truth.value for truth in truths]
         if labelled:
             wrong = [i for i, label in enumerate(labels) if label is None]
             if wrong:
-                shown = ", ".join(f"row {numbered[i]}: {inputs[i][self.label]!r}" for i in wrong[:5])
+                shown = ", ".join(
+                    f"row {numbered[i]}: {inputs[i][self.label]!r}"
+                    if truths[i].why is None
+                    else f"row {numbered[i]}: {short(str(inputs[i][self.label]))}, {truths[i].why}"
+                    for i in wrong[:5]
+                )
                 raise DataError(
                     f"{source} has {len(wrong)} rows whose {self.label!r} is not a {self.kind.value_name} of task "
                     f"{self.name!r} ({shown}). {self.kind.allowed([inputs[i][self.label] for i in wrong])}"
@@ -300,7 +325,7 @@ class Task(BaseModel, metaclass=ReadableErrors):
         index = tuple(frame.index)
         if names == (None,) and all(label == number - 1 for label, number in zip(index, numbered, strict=True)):
             index = ()
-        return Rows(tuple(inputs), tuple(labels), self.text, numbers, index, names)
+        return Rows(tuple(inputs), tuple(labels), self.text, numbers, index, names, self.kind.further_columns)
 
     def split(
         self, table: Any, *, seed: int = 7, group: str | None = None
@@ -363,13 +388,19 @@ class Task(BaseModel, metaclass=ReadableErrors):
 
     def document(self) -> dict[str, Any]:
         """The task as YAML has it."""
-        document = self.model_dump(mode="json")
+        document = self.model_dump(mode="json", exclude={"settings"})
         document["labels"] = list(self.labels)
         if not self.labels:
             del document["labels"]
         if not self.raters:
             del document["raters"]
-        return document
+        return document | self.settings.given
+
+
+def text_of(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    """The texts in these columns with a blank line between; `None` where one is missing or blank."""
+    cells = [row[column] for column in columns]
+    return None if any(map(is_blank, cells)) else "\n\n".join(map(str, cells))
 
 
 def is_blank(value: object) -> bool:
@@ -407,56 +438,6 @@ def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         ]
     names = list(columns)
     return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
-_KIND_TRIED = re.compile(r"(constrained-)?(int|float|str|bool)|[a-z-]+\[.*\]")
-"""The last part of a place where pydantic tried one of several kinds."""
-
-
-def readable_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line per fault: where it is, what is wrong, what is allowed there."""
-    found: dict[str, list[str]] = {}
-    given: dict[str, str] = {}
-    for fault in error.errors():
-        # One of several kinds is allowed: each was tried, and failed, at the same place.
-        path = [str(part) for part in fault["loc"]]
-        if path and _KIND_TRIED.fullmatch(path[-1]):
-            path.pop()
-        where = ".".join(path)
-        what = fault["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
-        if fault["type"] == "extra_forbidden":
-            allowed = _fields_at(model, fault["loc"][:-1])
-            what = f"unknown key; allowed here: {', '.join(sorted(allowed))}" if allowed else "unknown key"
-        elif fault["type"] == "missing":
-            what = "is missing"
-        elif fault["type"] != "value_error":
-            if fault["type"] == "model_type":
-                what = f"should be a block of settings, in Python also {fault['ctx']['class_name']}(...)"
-            value = fault.get("input")
-            if isinstance(value, str | int | float | bool | None):
-                given[where] = f" (given: {value!r})"
-        found.setdefault(where, []).append(what)
-    return "; ".join(
-        (f"{where}: " if where else "") + " or ".join(dict.fromkeys(whats)) + given.get(where, "")
-        for where, whats in found.items()
-    )
-
-
-def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    from typing import get_args
-
-    here: type[BaseModel] = model
-    for part in path:
-        field_info = here.model_fields.get(str(part))
-        if field_info is None:
-            return []
-        annotation = field_info.annotation
-        options = [annotation, *get_args(annotation)]
-        inner = [kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not inner:
-            return []
-        here = inner[0]
-    return [info.alias or name for name, info in here.model_fields.items()]
 
 
 def _connected(texts: Sequence[str | None], groups: Sequence[object] | None) -> list[int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
 
 from luthier.tables import text_series
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, as_json, is_whole, values_under
@@ -19,16 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMMON_METRICS",
+    "AnswerPart",
     "AnswerReader",
     "AnswerRead",
     "CalibrationBin",
     "Column",
     "Format",
     "Judged",
+    "GuessedSettings",
     "NO_PLOTS",
     "Measure",
     "Plots",
+    "StartingSpec",
     "TaskType",
+    "TypeSettings",
 ]
 
 Floats: TypeAlias = "npt.NDArray[np.float64]"
@@ -142,6 +150,23 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPart:
+    """One of the things an answer consists of, such as a field, and how well it was found.
+
+    Attributes:
+        name: of the field, of the kind of spans, of the label.
+        figures: column of a table to a share or `None`, the same columns for every part.
+        support: how often it is true.
+        answered: how often it was answered.
+    """
+
+    name: str
+    figures: Mapping[str, float | None]
+    support: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plots:
     """What a report may draw; a type fills what makes sense for it.
 
@@ -149,19 +174,78 @@ class Plots:
         confusion: rows per true label (line) and answer (column, the last for rows without a label).
         calibration: confidence against the share that was right.
         points: truth and prediction of single rows.
+        parts: how well each part of an answer was found; a table under the type's `parts_title`.
     """
 
     confusion: Counts = ()
     calibration: tuple[CalibrationBin, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
+    parts: tuple[AnswerPart, ...] = ()
 
 
 NO_PLOTS = Plots()
 
 
+class TypeSettings(BaseModel):
+    """What a task of a type says beside its name and its columns; a type with settings has a subclass with fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """Settings that differ from their defaults, as JSON values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @cached_property
+    def _key(self) -> tuple[str, str]:
+        return type(self).__qualname__, self.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TypeSettings) and self._key == other._key
+
+
+@dataclass(frozen=True, slots=True)
+class StartingSpec:
+    """A spec that `luthier init` writes for a task.
+
+    Attributes:
+        name: what the name of the task is continued with, as in `TASK-baseline`.
+        comment: a sentence above it in the file.
+        settings: `technique` and the blocks of it, as in YAML; the endpoint is filled in.
+        examples: few-shot examples of a prompt, whose wording is the task's `question`.
+    """
+
+    name: str
+    comment: str
+    settings: Mapping[str, Any]
+    examples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuessedSettings:
+    """What a type makes of a labelled table.
+
+    Attributes:
+        settings: keys of the task beside `name`, `type`, `text` and `label`, such as `labels`.
+        reasons: why; a sentence each, shown to the user.
+        counts: rows by what is in them, shown as bars.
+    """
+
+    settings: Mapping[str, Any]
+    reasons: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
 class TaskType(ABC):
     """A kind of question. A closed set of labels is one (`closed_set.py`); docs/tasks.md writes another in full."""
 
+    Settings: ClassVar[type[TypeSettings]] = TypeSettings
+    """Settings of a task of this type; its keys stand beside `name` and `type` in task.yaml."""
+    settings: TypeSettings = TypeSettings()
+    """Those of this task."""
     value_column: ClassVar[Column] = "number"
     """Type of the prediction column that holds a value."""
     value_name: ClassVar[str] = "value"
@@ -172,6 +256,35 @@ class TaskType(ABC):
     """Whether a wrong value can be more or less wrong."""
     answer_bytes: ClassVar[int] = 40
     """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
+    parts_title: ClassVar[str] = "Part by part"
+    """Head of the table of `Plots.parts`."""
+
+    @classmethod
+    def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
+        """The class of a task with these settings: itself, unless a setting makes another type of it."""
+        return cls
+
+    @classmethod
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
+        """The type of a task.
+
+        Args:
+            labels: every label that may come back; for closed sets.
+            settings: an instance of `Settings`.
+
+        Raises:
+            ValueError: labels were given and it takes none, or a setting contradicts another.
+        """
+        if labels:
+            raise ValueError("labels belong to a closed set of labels, and this type is none; leave them out")
+        made = cls()
+        made.settings = settings
+        return made
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns of texts beside `text`, such as the second text of a pair; a row needs all of them."""
+        return ()
 
     @property
     @abstractmethod
@@ -185,6 +298,15 @@ class TaskType(ABC):
     def allowed(self, cells: Sequence[object]) -> str:
         """What these cells, which were not read, should have held: sentences that end a message."""
         return f"Correct the rows, or leave them out; a cell is read by {type(self).__name__}.read_truth."
+
+    def in_row(self, value: Any, row: Mapping[str, Any]) -> AnswerRead:
+        """What a truth or an answer that was read becomes in its row, or why it is none there.
+
+        Args:
+            value: what `read_truth`, `read` or `read_json` gave.
+            row: the row, by column.
+        """
+        return AnswerRead(value)
 
     def strata(self, truths: Sequence[Any]) -> Sequence[int]:
         """A number per row; a split into tables keeps the shares of equal numbers."""
@@ -236,8 +358,47 @@ class TaskType(ABC):
         }
 
     def written(self, value: Any) -> str:
-        """A value as text: as a model is to answer it in few-shot examples, and in a column of text."""
+        """A value as text, in a column of text and in messages; `read_truth` reads it back."""
         return str(value)
+
+    def as_answer(self, value: Any, *, as_json: bool) -> str:
+        """A value as a model is to answer it, in few-shot examples and in lines to train on.
+
+        Args:
+            value: a truth.
+            as_json: whether answers are JSON, as `answer_schema` says.
+        """
+        return json.dumps({self.value_name: value}, ensure_ascii=False) if as_json else self.written(value)
+
+    def question(self) -> str:
+        """What a plain prompt asks, before any text: the system turn of the specs that `luthier init` writes."""
+        return f"What is the {self.value_name} of each text?"
+
+    def starting_specs(self) -> tuple[StartingSpec, ...]:
+        """The specs `luthier init` writes for a task of this type, cheapest first."""
+        return (
+            StartingSpec("zero-shot", "The prompt alone.", {"technique": "prompt", "answer": {"method": "json"}}),
+            StartingSpec(
+                "few-shot",
+                "The prompt with labelled examples in front, taken from the training rows.",
+                {"technique": "prompt", "answer": {"method": "json"}},
+                examples=4,
+            ),
+        )
+
+    @classmethod
+    def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
+        """The settings of a task, guessed from a labelled table.
+
+        Args:
+            table: columns by name, of plain values; a missing cell is `None`.
+            text: the column that is read.
+            label: the column with the truth.
+
+        Raises:
+            ValueError: it holds nothing of this type; says what it should hold.
+        """
+        return GuessedSettings({})
 
     def cell(self, value: Any) -> Any:
         """A value as it stands in a table, `None` where there is none."""

@@ -60,10 +60,16 @@ def gather(conversations: Iterable[Conversation[Result]]) -> Conversation[list[R
 
 
 def opening(
-    inputs: Mapping[str, Any], text: str, request: Callable[[Mapping[str, Any]], Request]
+    inputs: Mapping[str, Any], texts: Sequence[str], request: Callable[[Mapping[str, Any]], Request]
 ) -> Request | Prediction:
-    """The first request of a row, or its prediction where nothing is sent: its text is blank, or a template fails."""
-    if is_blank(inputs.get(text)):
+    """The first request of a row, or its prediction where nothing is sent: a text is blank, or a template fails.
+
+    Args:
+        inputs: the row.
+        texts: the columns of texts that it needs.
+        request: makes the request.
+    """
+    if any(is_blank(inputs.get(column)) for column in texts):
         return Prediction(None, "empty", call=CallRecord(spent_usd=0.0))
     try:
         return request(inputs)

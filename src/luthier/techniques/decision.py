@@ -140,7 +140,7 @@ class Decision(Spec):
         named = set(compiled(self.question).columns)
         if self.input is not None:
             named |= set(compiled(self.input).columns)
-        return (self.task.text, *sorted(named - {self.task.text}))
+        return (*self.task.text_columns, *sorted(named.difference(self.task.text_columns)))
 
     @property
     def prompt_text(self) -> str:
@@ -260,7 +260,7 @@ class DecisionAdapter:
 
     def row(self, inputs: Mapping[str, Any]) -> Conversation[Prediction]:
         """The conversation about one row; no row and no answer makes it raise."""
-        request = opening(inputs, self.spec.task.text, self.request)
+        request = opening(inputs, self.spec.task.text_columns, self.request)
         if isinstance(request, Prediction):
             return request
         answer = (yield [request])[0]

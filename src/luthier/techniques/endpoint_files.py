@@ -14,7 +14,7 @@ from luthier.providers.endpoint import Endpoint
 from luthier.spec import Spec
 from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import SHORT_FORMS
-from luthier.tasks.task import readable_validation_error
+from luthier.tasks.readable_errors import readable_validation_error
 
 __all__ = ["override_endpoint", "read_endpoint_for", "read_endpoint", "why_unmoved", "unmoved"]
 

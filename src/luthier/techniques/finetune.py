@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from luthier.errors import DataError, SpecError
 from luthier.spec import Probe
 from luthier.spec.setting_paths import SettingsBlock
-from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.task import Rows, Task
 from luthier.techniques.prompt.adapter import adapter_for
 from luthier.techniques.prompt.prompt import Prompt
 from luthier.techniques.prompt.settings import Style
@@ -106,7 +106,6 @@ class FineTune(Prompt):
         ('ft:some-model:me::abc', True)
     """
 
-    labels_only: ClassVar[bool] = True
     technique: Literal["fine-tune"] = "fine-tune"  # type: ignore[assignment]  # a literal of its own, as every technique
     tuning: Tuning = Tuning()
     """Settings of the job."""
@@ -205,7 +204,7 @@ class FineTune(Prompt):
         adapter = adapter_for(self, {})
         lines: list[dict[str, Any]] = []
         for number, (inputs, label) in enumerate(zip(rows.inputs, rows.labels, strict=True), start=1):
-            if is_blank(inputs.get(self.task.text)):
+            if self.task.text_of(inputs) is None:
                 continue
             if label is None:
                 raise DataError(f"row {number} has no label, so nothing can be learned from it; leave it out.")
@@ -213,8 +212,8 @@ class FineTune(Prompt):
                 turns = adapter.request(inputs).body["messages"]
             except UnrenderedRow as fault:
                 raise DataError(f"row {number}: {fault}") from fault
-            said = adapter.answers[self.task.position(label)]
-            if self.answer_mode == "json":
+            said = adapter.said(label)
+            if self.answer_mode == "json" and self.task.labels:
                 said = json.dumps({self.task.kind.value_name: said}, ensure_ascii=False)
             lines.append({"messages": [*turns, {"role": "assistant", "content": said}]})
         return lines

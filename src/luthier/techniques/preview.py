@@ -123,7 +123,7 @@ def preview_rows(
     assert endpoint is not None
     frame = frame_of(table, text=spec.task.text)
     spec.check_columns(frame.columns)
-    found = [opening(inputs, spec.task.text, request) for inputs in spec.task.rows(frame).inputs]
+    found = [opening(inputs, spec.task.text_columns, request) for inputs in spec.task.rows(frame).inputs]
     sent = [asked for asked in found if isinstance(asked, Request)]
     price = estimated(sent, endpoint, TokenGuess(), partial(PriceBook().cost, endpoint), NO_FOLLOW_UPS)
     return Preview(

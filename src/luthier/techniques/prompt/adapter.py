@@ -118,9 +118,19 @@ class PromptAdapter:
         """
         return FewShotExample(
             user=self._fill(self.spec.prompt.template, inputs),
-            answer=self.answers[self.task.position(label)] if self.answers else self.task.kind.written(label),
-            key=same_text(inputs.get(self.task.text)),
+            answer=self.said(label),
+            key=self.key(inputs),
         )
+
+    def said(self, label: Any) -> str:
+        """What the model is to answer where this is true."""
+        if self.answers:
+            return self.answers[self.task.position(label)]
+        return self.task.kind.as_answer(label, as_json=self.answer_mode == "json")
+
+    def key(self, inputs: Mapping[str, Any]) -> str:
+        """The text of a row without case and white space."""
+        return same_text(" ".join(str(inputs.get(column)) for column in self.task.text_columns))
 
     def request(
         self, inputs: Mapping[str, Any], begun: str = "", examples: Sequence[FewShotExample] | None = None
@@ -137,7 +147,7 @@ class PromptAdapter:
         Raises:
             UnrenderedRow: a template cannot be filled with the row.
         """
-        key = same_text(inputs.get(self.task.text))
+        key = self.key(inputs)
         given = self.examples if examples is None else examples
         examples = [example for example in given if example.key != key]
         user, system = self._fill(self.spec.prompt.template, inputs), self.spec.prompt.system
@@ -164,7 +174,7 @@ class PromptAdapter:
         self, inputs: Mapping[str, Any], examples: Sequence[FewShotExample] | None = None
     ) -> Request | Prediction:
         """The first request of a row, or its prediction where nothing is sent."""
-        return opening(inputs, self.task.text, partial(self.request, examples=examples))
+        return opening(inputs, self.task.text_columns, partial(self.request, examples=examples))
 
     def letter_key(self) -> str:
         """The key from letters to labels, added to the last user turn."""
@@ -187,7 +197,7 @@ class PromptAdapter:
         if broken is not None:
             return broken
         if self.answer_mode in ("text", "json"):
-            return self._from_text(asked)
+            return self._from_text(asked, inputs)
         steps = walk(self.answers, follow=self.answer_mode == "walk")
         next(steps)
         choices = [answer.choices[0] if answer.choices else ()]
@@ -195,7 +205,7 @@ class PromptAdapter:
             try:
                 texts = steps.send(choices)
             except StopIteration as end:
-                return self._from_scores(end.value, asked)
+                return self._from_scores(end.value, asked, inputs)
             further = yield [self.request(inputs, text, examples) for text in texts]
             asked += further
             broken = unanswered(further, asked)
@@ -203,15 +213,15 @@ class PromptAdapter:
                 return broken
             choices = [answer.choices[0] if answer.choices else () for answer in further]
 
-    def _from_scores(self, scores: WalkScores | None, asked: Sequence[Answer]) -> Prediction:
+    def _from_scores(self, scores: WalkScores | None, asked: Sequence[Answer], inputs: Mapping[str, Any]) -> Prediction:
         if scores is None:
-            return self._from_text(asked)
+            return self._from_text(asked, inputs)
         probabilities = calibrated(scores.logprobs, self.label_prior)
         best = best_label(self.task, probabilities, self.spec.objective, self.thresholds)
         call = replace(call_record(asked), censored=scores.censored)
         return Prediction(self.task.labels[best], "ok", probabilities, call=call)
 
-    def _from_text(self, asked: Sequence[Answer]) -> Prediction:
+    def _from_text(self, asked: Sequence[Answer], inputs: Mapping[str, Any]) -> Prediction:
         answer = asked[0]
         cut = answer.finish_reason == "length"
         if self.answer_mode == "json":
@@ -223,6 +233,8 @@ class PromptAdapter:
             read = self.reader.read(said, cut=cut)
             if cut and self.answer_mode == "text" and self.reader.unfinished(said):
                 read = AnswerRead(None, "")
+        if read.value is not None:
+            read = self.task.kind.in_row(read.value, inputs)
         if read.value is not None:
             return Prediction(read.value, "ok", call=call_record(asked))
         # Escapes of JSON may have become unpaired surrogates when they were read.

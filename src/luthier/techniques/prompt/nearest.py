@@ -13,7 +13,6 @@ from luthier.providers.prices import sum_if_known
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import gather
 from luthier.techniques.heads.answering import kept_while_used
@@ -105,7 +104,7 @@ class Nearest:
             EndpointError: a vector has another length than those of the pool.
         """
         asked = [place for place, inputs in enumerate(rows) if isinstance(self._adapter.opening(inputs, ()), Request)]
-        texts = [rows[place][self._adapter.task.text] for place in asked]
+        texts = [self._adapter.task.text_of(rows[place]) for place in asked]
         answers: Sequence[Answer] = []
         if asked:
             answers = yield [embedding_request(self._spec, text) for text in texts]
@@ -120,7 +119,7 @@ class Nearest:
             else:
                 self._check(answer)
                 embedded[place] = answer
-        keys = [same_text(rows[place][self._adapter.task.text]) for place in embedded]
+        keys = [self._adapter.key(rows[place]) for place in embedded]
         shown = dict(zip(embedded, self.nearest([unit(a.vector) for a in embedded.values()], keys), strict=True))
         # A row that makes no request is not embedded either.
         places = [place for place in range(len(rows)) if place not in broken]

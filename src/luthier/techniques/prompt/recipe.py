@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from luthier.providers.endpoint import Endpoint
 from luthier.spec import Fitted, Probe, Spec
 from luthier.tasks.task import Rows, Task
+from luthier.tasks.types import TaskType
 from luthier.techniques.prompt.settings import AnswerFormat, AnswerMode, Decoding, Examples, Style, Wording
 from luthier.techniques.prompt.template import compiled, plain_cell
 from luthier.techniques.prompt.token_walk import apart_at_once
@@ -40,7 +41,7 @@ class PromptRecipe(Spec):
         # Written out, as type checkers would make one of keywords alone from the fields.
         super().__init__(task, **data)
 
-    labels_only: ClassVar[bool] = False
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (TaskType,)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -103,7 +104,7 @@ class PromptRecipe(Spec):
         """The text column, then the others the templates name."""
         sources = (self.prompt.template, self.prompt.system)
         named = {column for source in sources if source is not None for column in compiled(source).columns}
-        return (self.task.text, *sorted(named - {self.task.text}))
+        return (*self.task.text_columns, *sorted(named.difference(self.task.text_columns)))
 
     @property
     def examples_seed(self) -> int:
