@@ -15,7 +15,7 @@ from luthier.evaluation.sample_size import SamplePlan
 from luthier.evaluation.spec_race import SpecRace
 from luthier.tasks.prediction import STATES, CallRecord, Prediction, State
 from luthier.tasks.task import Task
-from luthier.tasks.types import NO_PLOTS, CalibrationBin, Measure, Plots
+from luthier.tasks.types import NO_PLOTS, AnswerPart, CalibrationBin, Measure, Plots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,9 @@ PAIR_FIGURES = (
     "error_corrected",
     "disagreement",
 )
+
+LATER_PLOTS = ("points", "parts")
+"""Left out where there are none: an earlier Luthier knows nothing of them."""
 
 PAIR_DIGITS = 4
 """Significant digits of a pair's figures; 2,000 resamples are not sure of more than two."""
@@ -341,7 +344,7 @@ def _entry_document(entry: Entry, predictions: bool) -> dict[str, Any]:
     document: dict[str, Any] = plain(replace(entry, candidate=replace(who, predictions=())))
     document["candidate"]["predictions"] = [_prediction_document(p) for p in who.predictions] if predictions else []
     plots = document.pop("plots")
-    return document | {name: plots[name] for name in plots if name != "points" or plots[name]}
+    return document | {name: plots[name] for name in plots if name not in LATER_PLOTS or plots[name]}
 
 
 def _prediction_document(prediction: Prediction) -> dict[str, Any]:
@@ -369,5 +372,6 @@ def _read_entry(document: Mapping[str, Any]) -> Entry:
             confusion=tuple(tuple(line) for line in document["confusion"]),
             calibration=tuple(CalibrationBin(**part) for part in document["calibration"]),
             points=tuple((truth, answer) for truth, answer in document.get("points", ())),
+            parts=tuple(AnswerPart(**part) for part in document.get("parts", ())),
         ),
     )

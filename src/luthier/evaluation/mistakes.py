@@ -87,7 +87,7 @@ def mistakes(task: Task, rows: Rows, predictions: Sequence[Prediction], limit: i
 
 
 def _known_by(task: Task, rows: Rows, position: int) -> tuple[tuple[str, str], ...]:
-    read = {task.text, task.label, *task.raters}
+    read = {*task.text_columns, task.label, *task.raters}
     cells = [*rows.keys(position).items()]
     cells += [(name, cell) for name, cell in rows.inputs[position].items() if name not in read]
     shown = [(name, str(cell)) for name, cell in cells if cell is not None]

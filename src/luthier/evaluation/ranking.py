@@ -34,6 +34,12 @@ __all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of"]
 MOST_POINTS = 2_000
 """Points of single rows that are kept for a report; a browser draws every one of them."""
 
+MOST_PARTS = 1_000
+"""Parts of answers that are kept, the most frequent: keys of an object may be any words."""
+
+LONGEST_CONSTANT = 40
+"""Characters of an answer that gives its name to the constant reference."""
+
 
 def build_leaderboard(
     task: Task,
@@ -147,7 +153,10 @@ def build_leaderboard(
 
 def _plots(rows: EvaluatedRows) -> Plots:
     found = rows.task.kind.plots(rows.truths, rows.predictions)
-    return replace(found, points=found.points[:: len(found.points) // MOST_POINTS + 1])
+    parts = found.parts
+    if len(parts) > MOST_PARTS:
+        parts = tuple(sorted(parts, key=lambda one: -one.support)[:MOST_PARTS])
+    return replace(found, points=found.points[:: len(found.points) // MOST_POINTS + 1], parts=parts)
 
 
 class MeasuredOnce:
@@ -295,8 +304,13 @@ def constant_rows(
     answer = replace(task.kind.constant(source), call=CallRecord(cost_usd=0.0))
     there = set(kept)
     nothing = Prediction(None, "empty")
+    said = "" if answer.value is None else " ".join(task.kind.written(answer.value).split())
+    if not said:
+        said = "nothing"
+    elif len(said) > LONGEST_CONSTANT:
+        said = f"{said[: LONGEST_CONSTANT - 1]}…"
     candidate = Candidate(
-        name=f"always {task.kind.written(answer.value)}",
+        name=f"always {said}",
         technique="majority",
         predictions=tuple(answer if i in there else nothing for i in range(len(rows))),
         notes=(f"{task.kind.constant_note} of the {note}, for every row.",),

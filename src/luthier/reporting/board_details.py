@@ -1,4 +1,4 @@
-"""What a leaderboard's page says of single specs: confusion, calibration, labels."""
+"""What a leaderboard's page says of single specs: confusion, calibration, labels and other parts of answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from luthier.evaluation.confusions import ConfusedLabels, most_confused
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
 from luthier.reporting.table import Block, Column, Columns, Fold, Section, Table, left_out
-from luthier.tasks.label_metrics import LabelScores, label_scores
+from luthier.tasks.label_metrics import label_scores
+from luthier.tasks.types import AnswerPart
 
-__all__ = ["detail_sections"]
+__all__ = ["detail_sections", "parts_section"]
 
 MOST_SPECS = 8
 """Specs with a part of their own, the best."""
@@ -23,10 +24,31 @@ MOST_LABELS = 100
 
 MOST_CONFUSED = 10
 
+MOST_PARTS = 300
+"""Rows of a table of parts."""
+
+MOST_PART_ROWS = 1_200
+"""Rows of all tables of parts on a page: of many parts those of fewer specs are shown."""
+
+IN_ORDER = 20
+"""Parts up to which they stand in the type's own order; of more, the most frequent come first."""
+
+FEW_PARTS = 12
+"""Parts that a terminal shows."""
+
+PARTS_INTRO = (
+    "Precision: of what was answered, the share that is right. Recall: of what is true, the share that was found. F1: "
+    "their harmonic mean."
+)
+LABELS_INTRO = (
+    "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share that "
+    "was given it. F1: their harmonic mean."
+)
+
 
 def detail_sections(board: Leaderboard) -> list[Section]:
     """How the best spec does label by label and how sure it is of itself; the others behind their names."""
-    return [*_confusions(board), *_points(board), *_calibration(board), *_labels(board)]
+    return [*_confusions(board), *_points(board), *_calibration(board), *_parts(board)]
 
 
 def _of_each(entries: Sequence[Entry], blocks_of: Callable[[Entry], tuple[Block, ...]]) -> tuple[Block, ...]:
@@ -77,7 +99,7 @@ def _points(board: Leaderboard) -> list[Section]:
     found = _with(board, lambda entry: entry.plots.points)
     if not found:
         return []
-    drawn = _of_each(found, lambda entry: (points_chart(entry),))
+    drawn = _of_each(found, lambda entry: (points_chart(entry, board.task.kind.value_name),))
     return [Section("Truth and answer", (*drawn, *_best(board, found)))]
 
 
@@ -94,27 +116,59 @@ def _calibration(board: Leaderboard) -> list[Section]:
     return [Section("Calibration", (*intro, *_of_each(found, blocks)))]
 
 
-def _labels(board: Leaderboard) -> list[Section]:
-    found = _with(board, lambda entry: entry.plots.confusion)
+def parts_section(board: Leaderboard) -> list[Section]:
+    """The best spec's answers part by part, for a terminal: the most frequent parts; nothing of a closed set."""
+    parts = board.best.plots.parts
+    if not parts:
+        return []
+    title = f"{board.task.kind.parts_title}: {board.best.name}"
+    return [Section(title, (_parts_table(parts, "", FEW_PARTS),))]
+
+
+def _parts(board: Leaderboard) -> list[Section]:
+    labels = board.task.labels
+    found = _with(board, lambda entry: entry.plots.parts or entry.plots.confusion)
     if not found:
         return []
-    intro = (
-        "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the share "
-        "that was given it. F1: their harmonic mean."
-    )
-    columns: Columns[LabelScores] = [
-        (Column("label", kind="name"), lambda one: one.label),
-        (Column("precision", "share"), lambda one: one.precision),
-        (Column("recall", "share"), lambda one: one.recall),
-        (Column("F1", "share"), lambda one: one.f1),
-        (Column("rows", "count"), lambda one: one.support),
-        (Column("answered", "count"), lambda one: one.answered),
-    ]
+    parts = [entry.plots.parts or _labels(labels, entry) for entry in found]
+    shown = max(1, MOST_PART_ROWS // max(map(len, parts)))
+    by_name = dict(zip([entry.name for entry in found], parts, strict=True))
+    title, head, intro = board.task.kind.parts_title, "", ""
+    if labels:
+        title, head, intro = "Label by label", "label", LABELS_INTRO
+    elif {"precision", "recall", "F1"} <= set(parts[0][0].figures):
+        intro = PARTS_INTRO
 
     def blocks(entry: Entry) -> tuple[Block, ...]:
-        return (Table.of(label_scores(board.task.labels, entry.plots.confusion), columns),)
+        return (_parts_table(by_name[entry.name], head, MOST_PARTS),)
 
-    return [Section("Label by label", (_whose(board, found[0]) + intro, *_of_each(found, blocks)))]
+    tables = _of_each(found[:shown], blocks)
+    return [Section(title, (_whose(board, found[0]) + intro, *tables, *_best(board, found[:shown])))]
+
+
+def _labels(labels: Sequence[str], entry: Entry) -> tuple[AnswerPart, ...]:
+    return tuple(
+        AnswerPart(
+            one.label, {"precision": one.precision, "recall": one.recall, "F1": one.f1}, one.support, one.answered
+        )
+        for one in label_scores(labels, entry.plots.confusion)
+    )
+
+
+def _parts_table(parts: Sequence[AnswerPart], head: str, most: int) -> Table:
+    shown = parts if len(parts) <= min(most, IN_ORDER) else sorted(parts, key=lambda one: -one.support)[:most]
+    hints = ("How often it is true.", "How often it was answered.")
+    columns: Columns[AnswerPart] = [
+        (Column(head or "part", kind="name", least=20), lambda one: one.name),
+        *((Column(name, "share"), _figure(name)) for name in dict.fromkeys(n for one in parts for n in one.figures)),
+        (Column("true", "count", hint=hints[0]), lambda one: one.support),
+        (Column("answered", "count", hint=hints[1]), lambda one: one.answered),
+    ]
+    return Table.of(shown, columns, notes=left_out("parts", len(parts), len(shown), first="most frequent"))
+
+
+def _figure(name: str) -> Callable[[AnswerPart], float | None]:
+    return lambda one: one.figures.get(name)
 
 
 def _best(board: Leaderboard, shown: Sequence[Entry]) -> tuple[str, ...]:

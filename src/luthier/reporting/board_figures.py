@@ -332,15 +332,20 @@ def _how_honest(found: Sequence[ConfidenceBin], name: str) -> str:
     return f"What {name} states as its confidence agrees with how often it is right, as far as these rows can tell."
 
 
-def points_chart(entry: Entry) -> Chart:
-    """Truth against answer, a point per row."""
+def points_chart(entry: Entry, value: str) -> Chart:
+    """Truth against answer, a point per row.
+
+    Args:
+        entry: with points.
+        value: what is answered, in a word.
+    """
     truths, answers = zip(*entry.plots.points, strict=True)
     ends = min(*truths, *answers), max(*truths, *answers)
     return Chart(
         entry.name,
         "A point per row: what is true, and what was answered. On the dotted line both are the same.",
-        Axis("true"),
-        Axis("answered"),
+        Axis(f"true {value}"),
+        Axis(f"{value} answered"),
         (
             Curve(ends, ends, "truth and answer are equal", look=None, style="dotted"),
             Dots(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from luthier.engine.report import counted
 from luthier.evaluation.leaderboard import Entry, Leaderboard
@@ -12,6 +14,7 @@ from luthier.reporting.numbers import number
 from luthier.reporting.table import Answered, AnsweredRow, Section, SideBySide
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
+from luthier.tasks.types import TaskType
 
 __all__ = ["mistakes_section"]
 
@@ -21,8 +24,11 @@ MOST_BESIDE = 6
 ROOM = 160_000
 """Characters of texts and answers on a page: it is mailed."""
 
-LONGEST_TEXT, LONGEST_SAID = 900, 300
-"""Characters that a page shows of a row's text and of a model's own words."""
+LONGEST_TEXT, LONGEST_VALUE, LONGEST_SAID = 900, 600, 300
+"""Characters that a page shows of a row's text, of a truth or an answer, and of a model's own words."""
+
+LONGEST_LINE = 200
+"""Characters of one part of an answer, such as a field."""
 
 
 def mistakes_section(board: Leaderboard, rows: Rows | None, most: int) -> Section:
@@ -34,20 +40,29 @@ def mistakes_section(board: Leaderboard, rows: Rows | None, most: int) -> Sectio
         most: rows of the best spec at most; of each other one a sixth as many.
     """
     shown = [entry for entry in board.entries if entry.candidate.predictions][:MOST_BESIDE]
+    graded = board.task.kind.graded
+    title = "Farthest from the truth" if graded else "Wrong answers"
     if rows is None or not shown:
         none = "This page was made without the rows and the answers, so it has no examples."
-        return Section("Wrong answers", (none,))
+        return Section(title, (none,))
     wrong = [{one.row: one for one in mistakes(board.task, rows, entry.candidate.predictions)} for entry in shown]
     if not any(wrong):
-        return Section("Wrong answers", (f"{named([entry.name for entry in shown])} got no row wrong.",))
+        return Section(title, (f"{named([entry.name for entry in shown])} got no row wrong.",))
     value = board.task.kind.value_name
+    if graded:
+        intro = (
+            f"The rows on which {shown[0].name} is farthest from the truth, then those without a {value}"
+            f"{'; after them those of the other specs' if len(shown) > 1 else ''}. Reading ten of them often shows "
+            "more than any number above."
+        )
+        return Section(title, (intro, _side_by_side(board, shown, wrong, most)))
     order = "farthest off first, then the most confident" if board.task.kind.ordered else "the most confident first"
     intro = (
         f"The rows that {shown[0].name} got wrong, {order}, then those without a {value}"
         f"{'; after them the worst rows of the other specs' if len(shown) > 1 else ''}. Reading ten of them often "
         "shows more than any number above."
     )
-    return Section("Wrong answers", (intro, *_agreement(shown, wrong), _side_by_side(board, shown, wrong, most)))
+    return Section(title, (intro, *_agreement(shown, wrong), _side_by_side(board, shown, wrong, most)))
 
 
 Wrong = Sequence[dict[int, Mistake]]
@@ -80,28 +95,48 @@ def _side_by_side(board: Leaderboard, shown: Sequence[Entry], wrong: Wrong, most
     room = ROOM
     for row, one in found.items():
         answers = tuple(
-            _answered(entry.candidate.predictions[row], of_spec.get(row))
+            _answered(board.task.kind, entry.candidate.predictions[row], of_spec.get(row))
             for entry, of_spec in zip(shown, wrong, strict=True)
         )
-        room -= min(len(one.text), LONGEST_TEXT) + sum(min(len(a.told), LONGEST_SAID) for a in answers if a)
+        truth = _readable(board.task.kind, one.truth)
+        room -= min(len(one.text), LONGEST_TEXT) + min(len(truth), LONGEST_VALUE)
+        room -= sum(min(len(a.told), LONGEST_SAID) + min(len(a.value), LONGEST_VALUE) for a in answers if a)
         if room < 0 and drawn:
             break
-        drawn.append(AnsweredRow(one.number, one.text, str(one.truth), answers, one.known_by))
-    return SideBySide(tuple(entry.name for entry in shown), tuple(drawn), tuple(_notes(board, shown, wrong, drawn)))
+        parted = isinstance(one.truth, dict | list)
+        drawn.append(AnsweredRow(one.number, one.text, truth, answers, one.known_by, parted))
+    notes = tuple(_notes(board, shown, wrong, drawn))
+    return SideBySide(tuple(entry.name for entry in shown), tuple(drawn), notes, board.task.kind.graded)
 
 
-def _answered(given: Prediction, mistake: Mistake | None) -> Answered | None:
+def _answered(kind: TaskType, given: Prediction, mistake: Mistake | None) -> Answered | None:
     if given.state == "empty":
         return None
-    value = given.state.replace("_", " ") if given.value is None else str(given.value)
+    value = given.state.replace("_", " ") if given.value is None else _readable(kind, given.value)
     sure = None if mistake is None else mistake.confidence
     said = (None if sure is None else f"{number(sure, 'percent')} sure", given.call.raw, given.error)
-    return Answered(value, mistake is None, " · ".join(filter(None, said)))
+    right = None if kind.graded and given.value is not None else mistake is None
+    return Answered(value, right, " · ".join(filter(None, said)))
+
+
+def _readable(kind: TaskType, value: Any) -> str:
+    """A value as text: an object has a line per key, a list one per entry, a number six digits."""
+    if isinstance(value, dict) and value:
+        return "\n".join(f"{_line(key)}: {_line(one)}" for key, one in value.items())
+    if isinstance(value, list) and value:
+        return "\n".join(map(_line, value))
+    return f"{value:g}" if isinstance(value, float) else kind.written(value)
+
+
+def _line(value: Any) -> str:
+    said = " ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= LONGEST_LINE else f"{said[: LONGEST_LINE - 1]}…"
 
 
 def _notes(board: Leaderboard, shown: Sequence[Entry], wrong: Wrong, drawn: Sequence[AnsweredRow]) -> Iterator[str]:
     whole = len({row for found in wrong for row in found})
     if whole > len(drawn):
-        yield f"{len(drawn):,} of {whole:,} rows that a spec shown here got wrong."
+        what = "on which a spec shown here is off" if board.task.kind.graded else "that a spec shown here got wrong"
+        yield f"{len(drawn):,} of {whole:,} rows {what}."
     if len(board.entries) > len(shown):
         yield f"Answers of {named([entry.name for entry in shown])}, of {len(board.entries)} specs."

@@ -10,7 +10,7 @@ from luthier.errors import DataError
 from luthier.evaluation.crossed import AcrossPair
 from luthier.evaluation.leaderboard import Comparison, Entry, Leaderboard
 from luthier.evaluation.spread import Spread
-from luthier.reporting.board_details import detail_sections
+from luthier.reporting.board_details import detail_sections, parts_section
 from luthier.reporting.board_figures import cost_chart, interval_strips, is_close, spread_strips
 from luthier.reporting.board_mistakes import mistakes_section
 from luthier.reporting.board_sentences import headline_metrics, sentences, unlabelled_share
@@ -65,7 +65,8 @@ def board_sections(board: Leaderboard, spreads: Sequence[Spread] = (), spending:
     if len(board.entries) > MOST_LINES:
         said.insert(0, f"The best {MOST_LINES} are shown; the report in MLflow has all {len(board.entries):,}.")
     crossed = crossed_sections(board.crossed, board.measure)
-    return board_section(board, said), *race_sections(board), *crossed, *map(spread_section, spreads)
+    beneath = (*race_sections(board), *parts_section(board), *crossed, *map(spread_section, spreads))
+    return board_section(board, said), *beneath
 
 
 def board_section(board: Leaderboard, said: Sequence[str], most_specs: int = MOST_LINES) -> Section:
@@ -243,17 +244,20 @@ def spread_blocks(spreads: Iterable[Spread]) -> list[Block]:
 
 def _pairs(board: Leaderboard) -> list[Section]:
     ordered = board.task.kind.ordered
-    near = ", “near” how far off each one is (sign-flip test)" if ordered else ""
+    graded = board.task.kind.graded
+    tests = "“Near” compares how far off each one is (sign-flip test)."
+    if not graded:
+        near = ", “near” how far off each one is (sign-flip test)" if ordered else ""
+        tests = f"“Right” compares how often each one is exactly right (McNemar's test){near}."
     intro = (
         "Every pair of specs on the same rows. “p” is the probability of a difference at least this large by chance "
         f"alone, corrected for the number of pairs (Holm's method); below {board.alpha:g} it counts as real. "
-        f"“Right” compares how often each one is exactly right (McNemar's test){near}."
+        f"{tests}"
     )
-    more: Columns[Comparison] = [
-        (Column("p right", "p"), lambda pair: pair.accuracy_corrected),
-        *([(Column("p near", "p"), lambda pair: pair.error_corrected)] if ordered else []),
-        (Column("disagree on", "percent"), lambda pair: pair.disagreement),
-    ]
+    right: Columns[Comparison] = [(Column("p right", "p"), lambda pair: pair.accuracy_corrected)]
+    near_it: Columns[Comparison] = [(Column("p near", "p"), lambda pair: pair.error_corrected)]
+    apart: Columns[Comparison] = [(Column("disagree on", "percent"), lambda pair: pair.disagreement)]
+    more = [*([] if graded else right), *(near_it if ordered else []), *([] if graded else apart)]
     head = Column(f"difference in {board.measure.title}", board.measure.format)
     return pairs_section(intro, head, board.pairs, board.alpha, more)
 
@@ -287,8 +291,9 @@ def pairs_section(
 def _glossary(board: Leaderboard) -> Section:
     costs = {name for entry in board.entries for name in entry.metrics} & {name for name, _, _ in COSTS}
     present = {*headline_metrics(board), *costs}
+    wrong = "the worst answer" if board.task.kind.graded else "wrong"
     note = (
-        f"A row without a usable {board.task.kind.value_name} counts as wrong everywhere. “{board.majority.name}” "
+        f"A row without a usable {board.task.kind.value_name} counts as {wrong} everywhere. “{board.majority.name}” "
         "gives every row the same answer without reading it: a useful spec has to beat it."
     )
     terms = {measure.title: measure.description for name, measure in board.measures.items() if name in present}

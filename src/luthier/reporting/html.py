@@ -30,7 +30,7 @@ from luthier.reporting.charts.draw import figure_html
 from luthier.reporting.charts.svg import Told
 from luthier.reporting.numbers import bounds, number
 from luthier.reporting.short_names import short_names
-from luthier.reporting.table import Bar, Cell, Column, Highlighted, Page, Row, Section, Table
+from luthier.reporting.table import AnsweredRow, Bar, Cell, Column, Highlighted, Page, Row, Section, Table
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,6 +45,12 @@ SCRIPTS = ("charts/charts.js", "page.js")
 """Of every page; their text is named in its policy."""
 
 BAR_WIDTH = 130
+
+LONGEST_ANSWER = 40
+"""Characters of a truth or an answer up to which it stands within a line."""
+
+LONGEST_VALUE = 600
+"""Characters that are shown of a longer one."""
 
 UNWRAPPED = 24
 """Characters up to which texts of a column are kept on one line."""
@@ -186,6 +192,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {"columns_of": _columns, "cell_of": _cell, "kind_of": lambda block: type(block).__name__}
     environment.globals |= {"tinted": _tinted, "figure_of": _figure, "json_of": _json, "key_of": _key, "sorts": _sorts}
     environment.globals |= {"shown_names": _shown_names, "short_names": short_names}
+    environment.globals |= {"is_long": _is_long, "lines_of": _lines}
     return environment
 
 
@@ -251,6 +258,19 @@ def _tinted(block: Highlighted) -> Iterator[tuple[str, str, str]]:
             "" if weight is None else number(weight, "gap"),
             f"rgba({colour}, {0.6 * abs(weight or 0) / greatest:.2f})",
         )
+
+
+def _is_long(row: AnsweredRow) -> bool:
+    """Whether truth and answers stand side by side: one of them has several lines, or a long one."""
+    values = (row.truth, *(one.value for one in row.answers if one))
+    return row.parted or any(len(value) > LONGEST_ANSWER or "\n" in value for value in values)
+
+
+def _lines(row: AnsweredRow, value: str) -> Iterator[tuple[str, bool]]:
+    """The lines of an answer, each with whether it is a part that the truth does not have."""
+    true = row.truth.split("\n")
+    for line in _cut(value, LONGEST_VALUE).split("\n"):
+        yield line, row.parted and line not in true
 
 
 def _scale(cells: list[Cell], column: Column) -> Callable[[float], str]:

@@ -195,13 +195,13 @@ class Answered:
     """What one spec made of a row.
 
     Attributes:
-        value: the prediction; what there is instead where there is none, such as `refused`.
-        right: whether it is right.
+        value: the prediction; what there is instead where there is none, such as `refused`. May have several lines.
+        right: whether it is right; `None` where an answer is only nearer or farther.
         told: the model's own words, how sure it was, why there is no value; shown where a reader asks for it.
     """
 
     value: str
-    right: bool
+    right: bool | None
     told: str = ""
 
 
@@ -215,6 +215,7 @@ class AnsweredRow:
         truth: the true value.
         answers: one per spec; `None` where a spec has no answer to the row.
         known_by: other columns that tell the row apart, by their names.
+        parted: whether each line of the truth and of an answer is a part of it, such as a field.
     """
 
     number: int
@@ -222,6 +223,7 @@ class AnsweredRow:
     truth: str
     answers: tuple[Answered | None, ...]
     known_by: tuple[tuple[str, str], ...] = ()
+    parted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +234,13 @@ class SideBySide:
         specs: names of the specs, in the order of the answers.
         rows: in the order they are shown.
         notes: sentences beneath.
+        graded: whether answers are neither right nor wrong, only nearer or farther.
     """
 
     specs: tuple[str, ...]
     rows: tuple[AnsweredRow, ...]
     notes: tuple[str, ...] = ()
+    graded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,9 @@ class TaskType(ABC):
     """Metrics a narrow table shows beside the one that ranks; all of them when empty."""
     ordered: bool = True
     """Whether a wrong value can be more or less wrong."""
+    graded: bool = False
+    """Whether an answer is hardly ever equal to the truth, only nearer or farther, as scores and free texts are:
+    reports then speak of the rows that are farthest off, and not of wrong ones."""
     answer_bytes: ClassVar[int] = 40
     """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
     parts_title: ClassVar[str] = "Part by part"
