@@ -72,6 +72,15 @@ class ClosedSet(TaskType):
         )
         return f"Labels are: {', '.join(self.labels)}. {cure}"
 
+    @property
+    def parts(self) -> Sequence[str]:
+        """The labels."""
+        return self.labels
+
+    def parts_of(self, truth: Any) -> Sequence[str]:
+        """The label."""
+        return (truth,)
+
     def strata(self, truths: Sequence[Any]) -> Sequence[int]:
         """The label of each row, by its position."""
         return [self.positions[label] for label in truths]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
@@ -261,6 +261,8 @@ class TaskType(ABC):
     """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
     parts_title: ClassVar[str] = "Part by part"
     """Head of the table of `Plots.parts`."""
+    part_name: ClassVar[str] = "label"
+    """What one of `parts` is called in messages."""
 
     @classmethod
     def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
@@ -310,6 +312,15 @@ class TaskType(ABC):
             row: the row, by column.
         """
         return AnswerRead(value)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """What truths consist of, where the task says it: labels, kinds of spans, fields. Rows are counted by them."""
+        return ()
+
+    def parts_of(self, truth: Any) -> Iterable[str]:
+        """Those of `parts` that are in a truth."""
+        return ()
 
     def strata(self, truths: Sequence[Any]) -> Sequence[int]:
         """A number per row; a split into tables keeps the shares of equal numbers."""
@@ -369,8 +380,9 @@ class TaskType(ABC):
 
         Args:
             value: a truth.
-            as_json: whether answers are JSON, as `answer_schema` says.
+            as_json: whether answers are JSON, as `answer_schema` says; where a type has no `read` of its own, all are.
         """
+        as_json = as_json or type(self).read is TaskType.read
         return json.dumps({self.value_name: value}, ensure_ascii=False) if as_json else self.written(value)
 
     def question(self) -> str:

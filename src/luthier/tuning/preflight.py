@@ -13,7 +13,7 @@ from luthier.tasks.task import Rows
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding
 from luthier.tuning.row_checks import row_findings
-from luthier.tuning.training_files import TrainingFile, count_labels, file_findings, training_file
+from luthier.tuning.training_files import TrainingFile, answer_findings, count_parts, file_findings, training_file
 from luthier.tuning.tuners.tuner import Hyperparameter, Quotes, Tuner
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ class Preflight:
         epoch_usd: estimated price of one epoch, where it is known.
         epoch_usd_high: upper bound of the price of one epoch, where it is known.
         findings: those that stop the job first.
-        labels: rows of each label, by table; the test table is counted and never sent.
+        labels: rows of each label, or of what else answers consist of, by table; the test table is counted and never
+            sent.
+        part: what those are called, as in `label`.
+        counted: rows with a text, by table.
     """
 
     spec: str
@@ -60,6 +63,8 @@ class Preflight:
     epoch_usd_high: float | None
     findings: tuple[PreflightFinding, ...]
     labels: Mapping[str, Mapping[str, int]]
+    part: str
+    counted: Mapping[str, int]
 
     @property
     def files(self) -> dict[str, TrainingFile]:
@@ -137,7 +142,16 @@ class Preflight:
         title = f"{self.spec}: {self.model} at {self.place}"
         shown = [one for one in self.findings if stops or not one.stops]
         found = (_findings_table(shown),) if shown else ()
-        return Section(title, (self.size(), _sizes_table(self.files), _labels_table(self.labels), *found))
+        parts = (self._parts_table(),) if self.labels["train"] else ()
+        return Section(title, (self.size(), _sizes_table(self.files), *parts, *found))
+
+    def _parts_table(self) -> Table:
+        """Rows of each label in each table, with their share."""
+        rows = []
+        for part in self.labels["train"]:
+            counts = {name: counted[part] for name, counted in self.labels.items()}
+            rows.append(Row((part, *(f"{n:,} ({n / (self.counted[name] or 1):.0%})" for name, n in counts.items()))))
+        return Table((Column(self.part, kind="name"), *(Column(name, "count") for name in self.labels)), tuple(rows))
 
     def show(self, console: Console | None = None, *, stops: bool = True) -> None:
         """Prints the report.
@@ -222,6 +236,7 @@ def preflight(
     ]
     for name, file in files.items():
         findings += file_findings(name, file, rules, tables[name])
+    findings += answer_findings(files, rules, model, closed=bool(spec.task.labels))
     findings += row_findings(spec.task, spec.columns, tables)
     epochs, epoch_usd = tuner.epochs_for(train.rows, spec.tuning.epochs), tuner.estimate(model, train.tokens, 1)
     if epoch_usd is None and isinstance(tuner, Quotes):
@@ -252,7 +267,9 @@ def preflight(
         epoch_usd=epoch_usd,
         epoch_usd_high=tuner.estimate(model, train.most_tokens, 1),
         findings=tuple(sorted(findings, key=lambda finding: not finding.stops)),
-        labels={name: count_labels(rows, spec.task.labels) for name, rows in tables.items()},
+        labels={name: count_parts(rows, spec.task.kind) for name, rows in tables.items()},
+        part=spec.task.kind.part_name,
+        counted={name: sum(text is not None for text in rows.texts) for name, rows in tables.items()},
     )
 
 
@@ -343,15 +360,6 @@ def _sizes_table(files: Mapping[str, TrainingFile]) -> Table:
         spread = [file.spread.get(key) for key in ("min", "median", "p95", "max")]
         rows.append(Row((name, file.rows, len(file.content) / 1000, file.tokens, *spread)))
     return Table((Column("sent", kind="name"), *(Column(head, "count") for head in heads)), tuple(rows))
-
-
-def _labels_table(labels: Mapping[str, Mapping[str, int]]) -> Table:
-    """Rows of each label in each table, with their share."""
-    rows = []
-    for label in labels["train"]:
-        cells = [f"{counts[label]:,} ({counts[label] / (sum(counts.values()) or 1):.0%})" for counts in labels.values()]
-        rows.append(Row((label, *cells)))
-    return Table((Column("label", kind="name"), *(Column(name, "count") for name in labels)), tuple(rows))
 
 
 def _findings_table(findings: list[PreflightFinding]) -> Table:

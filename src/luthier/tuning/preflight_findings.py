@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.tasks.task import Rows
 
-__all__ = ["PreflightFinding", "RowExcerpt", "excerpts"]
+__all__ = ["PreflightFinding", "RowExcerpt", "excerpts", "truth_key"]
 
 LONGEST_SHOWN = 50
 MOST_ROWS = 3
@@ -22,13 +23,13 @@ class RowExcerpt:
         table: `train`, `validation` or `test`.
         row: its number, counted from 1 without the line of column names.
         text: the beginning of its text.
-        label: its label.
+        label: its truth, as JSON where it is no text.
     """
 
     table: str
     row: int
     text: str
-    label: str | None
+    label: str
 
     def __str__(self) -> str:
         return f"{self.table} row {self.row} ({self.label}): {self.text}"
@@ -38,10 +39,19 @@ def excerpts(table: str, rows: Rows, positions: Iterable[int]) -> tuple[RowExcer
     """The first three of the rows at these positions, counted from 0."""
     found = []
     for position in [*positions][:MOST_ROWS]:
-        text = " ".join((rows.texts[position] or "").split())
-        short = text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
-        found.append(RowExcerpt(table, position + 1, short, rows.labels[position]))
+        text, truth = rows.texts[position] or "", truth_key(rows.labels[position])
+        found.append(RowExcerpt(table, position + 1, _short(text), _short(truth)))
     return tuple(found)
+
+
+def truth_key(truth: Any) -> str:
+    """A truth as text, equal for equal ones: labels as they are, other values as JSON."""
+    return truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False, sort_keys=True)
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_SHOWN else flat[: LONGEST_SHOWN - 1] + "…"
 
 
 @dataclass(frozen=True)

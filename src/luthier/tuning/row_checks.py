@@ -8,8 +8,8 @@ from math import sqrt
 
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows, Task
-from luthier.tuning.preflight_findings import PreflightFinding, excerpts
-from luthier.tuning.training_files import count_labels
+from luthier.tuning.preflight_findings import PreflightFinding, excerpts, truth_key
+from luthier.tuning.training_files import count_parts
 
 __all__ = ["near_duplicates", "row_findings", "without_leaks"]
 
@@ -21,6 +21,9 @@ ENOUGH_TO_CHOOSE = 200
 
 RARE = 10
 """Training rows below which a label is hardly learned."""
+
+MOST_NAMED = 12
+"""Labels that a message lists."""
 
 RUN_WORDS = 5
 LEAST_WORDS = 10
@@ -47,9 +50,9 @@ def row_findings(task: Task, columns: Sequence[str], tables: Tables) -> list[Pre
     return [
         *_leaks(tables),
         *_near_leaks(tables),
-        *_labels(task, tables),
-        *_repeats(tables["train"], columns),
-        *_too_small(tables),
+        *_parts(task, tables),
+        *_repeats(task, tables["train"], columns),
+        *_too_small(task, tables),
     ]
 
 
@@ -140,21 +143,21 @@ def _near_leaks(tables: Tables) -> Iterator[PreflightFinding]:
         )
 
 
-def _labels(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
-    counted = {name: count_labels(rows, task.labels) for name, rows in tables.items()}
+def _parts(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
+    counted, part = {name: count_parts(rows, task.kind) for name, rows in tables.items()}, task.kind.part_name
     missing = [label for label, rows in counted["train"].items() if not rows]
     if missing:
-        named = f"label {missing[0]}" if len(missing) == 1 else f"labels {', '.join(missing)}"
+        named = f"{part} {missing[0]}" if len(missing) == 1 else f"{part}s {_named(missing)}"
         yield PreflightFinding(
             "label_missing",
             True,
             f"no training row has {named}, so a tuned model never answers it.",
-            "Give rows that have it, or take it out of `labels:` in the task.",
+            f"Give rows that have it, or take it out of {'`labels:` in ' if part == 'label' else ''}the task.",
         )
     rare = [f"{label} ({rows})" for label, rows in counted["train"].items() if 0 < rows < RARE]
     if rare:
         yield PreflightFinding(
-            "label_rare", False, f"fewer than {RARE} training rows have label {', '.join(rare)}; it is hardly learned."
+            "label_rare", False, f"fewer than {RARE} training rows have {part} {_named(rare)}; it is hardly learned."
         )
     for name in ("validation", "test"):
         absent = [label for label, rows in counted.get(name, {}).items() if not rows]
@@ -162,24 +165,31 @@ def _labels(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
             yield PreflightFinding(
                 "label_missing_held_out",
                 False,
-                f"no {name} row has label {', '.join(absent)}; whether it is learned cannot be seen there.",
+                f"no {name} row has {part} {_named(absent)}; whether it is learned cannot be seen there.",
             )
 
 
-def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[PreflightFinding]:
+def _named(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - MOST_NAMED:,} more" if len(parts) > MOST_NAMED else ""
+    return ", ".join(parts[:MOST_NAMED]) + more
+
+
+def _repeats(task: Task, train: Rows, columns: Sequence[str]) -> Iterator[PreflightFinding]:
     alike: dict[tuple[str, ...], list[int]] = {}
     for position, _ in _texts(train):
         read = tuple(same_text(train.inputs[position].get(column)) for column in columns)
         alike.setdefault(read, []).append(position)
     groups = [positions for positions in alike.values() if len(positions) > 1]
-    torn = [positions for positions in groups if len({train.labels[i] for i in positions}) > 1]
+    truths = {i: truth_key(train.labels[i]) for positions in groups for i in positions}
+    torn = [positions for positions in groups if len({truths[i] for i in positions}) > 1]
+    value = task.kind.value_name
     if torn:
-        first_of_label = {train.labels[i]: i for i in reversed(torn[0])}
+        first_of_label = {truths[i]: i for i in reversed(torn[0])}
+        whose = "under different labels" if task.labels else f"in several rows whose {value} differs"
         yield PreflightFinding(
             "contradictions",
             False,
-            f"{len(torn):,} training texts stand under different labels ({sum(map(len, torn)):,} rows); no model can "
-            "learn both.",
+            f"{len(torn):,} training texts stand {whose} ({sum(map(len, torn)):,} rows); no model can learn both.",
             "Correct them or leave them out.",
             excerpts("train", train, sorted(first_of_label.values())),
         )
@@ -188,13 +198,13 @@ def _repeats(train: Rows, columns: Sequence[str]) -> Iterator[PreflightFinding]:
         yield PreflightFinding(
             "duplicates",
             False,
-            f"{sum(len(positions) - 1 for positions in again):,} training rows repeat another with the same label; "
+            f"{sum(len(positions) - 1 for positions in again):,} training rows repeat another with the same {value}; "
             "each is paid for and weighs double.",
             rows=excerpts("train", train, again[0][:2]),
         )
 
 
-def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
+def _too_small(task: Task, tables: Tables) -> Iterator[PreflightFinding]:
     if "validation" not in tables:
         yield PreflightFinding(
             "no_validation",
@@ -208,8 +218,9 @@ def _too_small(tables: Tables) -> Iterator[PreflightFinding]:
         yield PreflightFinding(
             "validation_small",
             False,
-            f"with {rows} validation rows an accuracy is known to about {0.98 / sqrt(rows):.2f} on either side; where "
-            "epochs or settings differ by less, the choice among them is chance.",
+            f"with {rows} validation rows {'an accuracy' if task.labels else 'a share of right answers'} is known to "
+            f"about {0.98 / sqrt(rows):.2f} on either side; where epochs or settings differ by less, the choice among "
+            "them is chance.",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
@@ -14,11 +14,12 @@ from luthier.providers.exchange import Request
 from luthier.providers.redaction import sendable
 from luthier.providers.tokens import TokenGuess, most_input_tokens, request_units
 from luthier.tasks.task import Rows
+from luthier.tasks.types import TaskType
 from luthier.techniques.finetune import FineTune
 from luthier.tuning.preflight_findings import PreflightFinding, excerpts
 from luthier.tuning.tuners.tuner import Rules
 
-__all__ = ["TrainingFile", "count_labels", "file_findings", "training_file"]
+__all__ = ["TrainingFile", "answer_findings", "count_parts", "file_findings", "training_file"]
 
 MEGABYTE = 1_000_000
 
@@ -36,6 +37,7 @@ class TrainingFile:
         rows_digest: digest of the rows in the columns the spec reads.
         positions: position in the table of the row behind each line, counted from 0.
         empty_turns: positions of rows with an empty turn, which services refuse.
+        answers: the answer of each line.
     """
 
     content: bytes
@@ -48,6 +50,7 @@ class TrainingFile:
     line_tokens: tuple[int, ...]
     positions: tuple[int, ...]
     empty_turns: tuple[int, ...]
+    answers: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -83,10 +86,13 @@ class TrainingFile:
         }
 
 
-def count_labels(rows: Rows, labels: Sequence[str]) -> dict[str, int]:
-    """Number of rows with a text that have each label."""
-    counted = Counter(label for label, text in zip(rows.labels, rows.texts, strict=True) if text is not None)
-    return {label: counted[label] for label in labels}
+def count_parts(rows: Rows, kind: TaskType) -> dict[str, int]:
+    """Number of rows with a text that have each label, or what else truths of the type consist of."""
+    counted: Counter[str] = Counter()
+    for truth, text in zip(rows.labels, rows.texts, strict=True):
+        if text is not None:
+            counted.update(set(kind.parts_of(truth)))
+    return {part: counted[part] for part in kind.parts}
 
 
 def training_file(spec: FineTune, rows: Rows) -> TrainingFile:
@@ -99,7 +105,7 @@ def training_file(spec: FineTune, rows: Rows) -> TrainingFile:
     return TrainingFile(
         content=sendable("".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples)).encode(),
         rows=len(examples),
-        labels=count_labels(rows, spec.task.labels),
+        labels=count_parts(rows, spec.task.kind),
         left_out=len(rows) - len(examples),
         tokens=sum(tokens),
         most_tokens=sum(map(most_input_tokens, requests)),
@@ -111,6 +117,7 @@ def training_file(spec: FineTune, rows: Rows) -> TrainingFile:
             for position, example in zip(positions, examples, strict=True)
             if not all(turn["content"].strip() for turn in example["messages"])
         ),
+        answers=tuple(example["messages"][-1]["content"] for example in examples),
     )
 
 
@@ -152,6 +159,46 @@ def file_findings(table: str, file: TrainingFile, rules: Rules, rows: Rows) -> I
         yield from _long_lines(table, named, file, rules.most_tokens_a_line, rows)
     if file.left_out:
         yield PreflightFinding("blank", False, f"{file.left_out:,} {named} rows have no text and are left out.")
+
+
+def answer_findings(
+    files: Mapping[str, TrainingFile], rules: Rules, model: str, *, closed: bool
+) -> Iterator[PreflightFinding]:
+    """What a model cannot learn that chooses among the answers it was trained on.
+
+    Args:
+        files: by table.
+        rules: of the service.
+        model: the base model.
+        closed: whether the task has a closed set of labels, so that every answer is among them.
+    """
+    if rules.most_answers is None or closed:
+        return
+    counted = Counter(files["train"].answers)
+    chooses = f"{model} learns to choose among the answers of the training rows and writes none of its own"
+    elsewhere = "For answers to other texts tune a model that writes, at another service: docs/tune.md"
+    if len(counted) > rules.most_answers:
+        yield PreflightFinding(
+            "too_many_answers",
+            True,
+            f"{chooses}; there are {len(counted):,} different ones, and it takes {rules.most_answers:,}.",
+            f"{elsewhere}; or give fewer rows.",
+        )
+        return
+    unlike = sum(count == 1 for count in counted.values())
+    held_out = files.get("validation")
+    seen = "" if held_out is None else f"; {_known(held_out, counted)}"
+    yield PreflightFinding(
+        "answers_repeated",
+        False,
+        f"{chooses}. Of {len(counted):,} different ones {unlike:,} stand in one row only{seen}.",
+        f"{elsewhere}." if unlike * 2 > len(counted) else "",
+    )
+
+
+def _known(held_out: TrainingFile, counted: Counter[str]) -> str:
+    known = sum(answer in counted for answer in held_out.answers)
+    return f"of {held_out.rows:,} validation rows it can answer {known:,} rightly at best"
 
 
 def _long_lines(table: str, named: str, file: TrainingFile, most: int, rows: Rows) -> Iterator[PreflightFinding]:

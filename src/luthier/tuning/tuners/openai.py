@@ -47,6 +47,9 @@ HYPERPARAMETERS = (
 NO_FILE = "file-luthier-asks-whether-it-may"
 """A file id that exists nowhere: a job on it is refused for the file, or because the account may not fine-tune."""
 
+MOST_ANSWERS = 512
+"""Different answers that a model of the embedded server chooses among; `luthier_local` refuses a file with more."""
+
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a path that a server does not have."""
 
@@ -84,6 +87,8 @@ class OpenAITuner:
 
     def rules(self, model: str) -> Rules:
         """As OpenAI publishes them; of another server it is not known how long a line may be."""
+        if self._endpoint.provider == "local":
+            return Rules(pauses=True, most_answers=MOST_ANSWERS)
         if self._endpoint.provider != "openai":
             return Rules(pauses=True)
         return Rules(most_tokens_a_line=longest_line(model), parallel_jobs=PARALLEL_JOBS, pauses=True)

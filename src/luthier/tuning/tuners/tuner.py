@@ -85,6 +85,8 @@ class Rules:
         training_types: values of `tuning.training_type`; empty where there is no choice.
         parallel_jobs: most jobs of one account at a time; `None` where no limit is known.
         pauses: whether jobs can be paused and go on later.
+        most_answers: different answers, for a model that chooses among those it was trained on; `None` where a model
+            writes its own.
     """
 
     least_examples: int = 10
@@ -93,6 +95,7 @@ class Rules:
     training_types: tuple[str, ...] = ()
     parallel_jobs: int | None = None
     pauses: bool = False
+    most_answers: int | None = None
 
 
 @dataclass(frozen=True)
