@@ -228,7 +228,7 @@ def test_a_text_that_is_a_list_is_refused_before_anything_is_sent(tmp_path: Path
     source = tmp_path / "t.jsonl"
     source.write_text('{"text": "fine"}\n{"text": ["one", "two"]}\n')
     with pytest.raises(DataError, match="row 2: 'text' holds list"):
-        spaced_records(source, 10, "text")
+        spaced_records(source, 10, ["text"])
 
 
 def test_what_a_file_lacks_can_be_asked_by_other_means(

@@ -26,7 +26,7 @@ from luthier.evaluation.statistics import (
     sign_flip,
 )
 from luthier.tasks.prediction import CallRecord, Prediction
-from luthier.tasks.task import Rows, Task, is_blank
+from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import Plots
 
 __all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of"]
@@ -231,11 +231,12 @@ def _rows_to_evaluate(task: Task, rows: Rows, candidates: Sequence[Candidate]) -
             f"{len(unlabelled)} test rows have no {task.kind.value_name} of task {task.name!r}; the first is row "
             f"{unlabelled[0] + 1}. Correct them or leave them out."
         )
-    blank = {i for i, row in enumerate(rows.inputs) if is_blank(row.get(rows.text))}
+    blank = {i for i, text in enumerate(rows.texts) if text is None}
     blank |= {i for c in candidates for i, p in enumerate(c.predictions) if p.state == "empty"}
     kept = [i for i in range(len(rows)) if i not in blank]
     if not kept:
-        raise DataError(f"column {rows.text!r} is empty in all {len(rows)} test rows; there is nothing to evaluate.")
+        columns = " or ".join(map(repr, task.text_columns))
+        raise DataError(f"column {columns} is empty in all {len(rows)} test rows; there is nothing to evaluate.")
     return kept
 
 

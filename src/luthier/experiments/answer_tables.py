@@ -23,8 +23,9 @@ OWN = ("row", "text", "truth", "raw", "cost_usd", "latency_seconds", "input_toke
 def answers_frame(task: Task, rows: Rows, predictions: Sequence[Prediction]) -> pd.DataFrame:
     """Number of the row in its table, text, truth, prediction columns, raw answer, cost, latency, other columns.
 
-    The index is that of the user's DataFrame, so that `frame.loc[answers.index]` are the rows as they were given. A
-    column of the table that has the name of a column here is called `NAME_input`.
+    Of several texts of a row, `text` is the first. The index is that of the user's DataFrame, so that
+    `frame.loc[answers.index]` are the rows as they were given. A column of the table that has the name of a column here
+    is called `NAME_input`.
     """
     import pandas as pd
 
@@ -80,13 +81,15 @@ def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Predictio
     missing = [name for name in (*OWN, *kind.columns) if name not in table.columns]
     if missing:
         raise DataError(f"these are no answers of task {task.name!r}: the table lacks {', '.join(missing)}.")
-    others = [name for name in table.columns if name not in {*OWN, *kind.columns}]
+    others = {name: name for name in table.columns if name not in {*OWN, *kind.columns}}
+    # What is read goes by its own name again; the rest is told apart from the columns here.
+    others |= {free: name for name, free in free_names(kind.further_columns, (*OWN, *kind.columns)).items()}
     shares = [f"p_{label}" for label in task.labels]
     whole = table.astype(object).where(table.notna(), None)
     lines = whole.to_dict("records")
     truths = tuple(None if line["truth"] is None else kind.read_truth(line["truth"]) for line in lines)
     inputs = tuple(
-        {task.text: line["text"], task.label: truth} | {name: line[name] for name in others}
+        {task.text: line["text"], task.label: truth} | {name: line.get(column) for column, name in others.items()}
         for line, truth in zip(lines, truths, strict=True)
     )
     predictions = []

@@ -96,10 +96,10 @@ def signature_of(fitted: Fitted) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    text = fitted.spec.task.text
+    texts = fitted.spec.task.text_columns
 
     # The other columns a template reads may hold anything. A text is text: MLflow's server reads a csv by it.
-    inputs = Schema([ColSpec(DataType.string if name == text else AnyType(), name) for name in fitted.spec.columns])
+    inputs = Schema([ColSpec(DataType.string if name in texts else AnyType(), name) for name in fitted.spec.columns])
     outputs = Schema(
         [
             ColSpec(DataType.string if kind == "text" else DataType.double, name, required=name == "state")

@@ -96,7 +96,7 @@ class FileScore:
         spec = self.fitted.spec
         if spec.endpoint is None:
             return Plan((PlannedSpec(spec.name, 0),), options.budget_usd)
-        self._rows, shown = spaced_records(self.source, MOST_RENDERED, spec.task.text)
+        self._rows, shown = spaced_records(self.source, MOST_RENDERED, spec.task.text_columns)
         if self._rows == 0:
             raise DataError(f"{self.source} has no rows.")
         rows = plain_rows(shown, spec)
@@ -177,7 +177,7 @@ class FileScore:
             mix=self._mix,
             expected=self._expected,
             watch=watch,
-            notable=NotableRows(spec.task.text),
+            notable=NotableRows(spec.task.text_columns),
         )
         read, wrote = RowsDigest(), RowsDigest()
         written = open_writer(
@@ -286,7 +286,7 @@ def merged(
     return out
 
 
-def spaced_records(source: str | Path, least: int, text: str) -> tuple[int, list[Record]]:
+def spaced_records(source: str | Path, least: int, texts: Sequence[str]) -> tuple[int, list[Record]]:
     """Rows of a table, and evenly spaced records of it, in one pass: all of a short one, else `least` to twice that.
 
     From the whole table: after an interruption its first rows are the answered ones.
@@ -295,7 +295,8 @@ def spaced_records(source: str | Path, least: int, text: str) -> tuple[int, list
     kept: list[Record] = []
     for chunk in read_chunks(source, CHUNK_ROWS):
         for record in chunk:
-            check_cell(record.get(text), text, f"{source}, row {total + 1}")
+            for text in texts:
+                check_cell(record.get(text), text, f"{source}, row {total + 1}")
             if total % step == 0:
                 kept.append(record)
             total += 1

@@ -30,11 +30,11 @@ class NotableRows:
     """Rows without a value by their reason, examples of them, and the rows whose calls took longest.
 
     Args:
-        text: name of the text column.
+        texts: names of the columns of texts.
     """
 
-    def __init__(self, text: str = "text") -> None:
-        self._text = text
+    def __init__(self, texts: Sequence[str] = ("text",)) -> None:
+        self._texts = texts
         self._errors: Counter[tuple[str, str]] = Counter()
         self._first: dict[tuple[str, str], tuple[str, int]] = {}
         self._examples: dict[str, list[RowExample]] = {state: [] for state in WITHOUT_VALUE}
@@ -74,6 +74,9 @@ class NotableRows:
         """The rows whose calls took longest, the slowest first."""
         return tuple(slow for _, _, slow in sorted(self._slow, key=lambda one: (-one[0], one[1])))
 
+    def _text(self, record: Record) -> str:
+        return _cut("\n\n".join(str(cell) for name in self._texts if (cell := record.get(name)) is not None))
+
     def _note_error(self, row: int, record: Record, prediction: Prediction) -> None:
         error = _cut(prediction.error)
         # Request ids and waiting times differ from row to row.
@@ -85,15 +88,13 @@ class NotableRows:
         examples = self._examples[prediction.state]
         if len(examples) < MOST_EXAMPLES:
             raw = _cut(prediction.call.raw)
-            examples.append(RowExample(row, prediction.state, _cut(record.get(self._text)), raw, error))
+            examples.append(RowExample(row, prediction.state, self._text(record), raw, error))
 
     def _note_time(self, row: int, record: Record, prediction: Prediction, seconds: float) -> None:
         if len(self._slow) == MOST_SLOW and seconds <= self._slow[0][0]:
             return
         call = prediction.call
-        slow = SlowRow(
-            row, seconds, prediction.state, call.input_tokens, call.output_tokens, _cut(record.get(self._text))
-        )
+        slow = SlowRow(row, seconds, prediction.state, call.input_tokens, call.output_tokens, self._text(record))
         keep = heapq.heappush if len(self._slow) < MOST_SLOW else heapq.heappushpop
         keep(self._slow, (seconds, -row, slow))
 

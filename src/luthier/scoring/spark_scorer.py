@@ -62,7 +62,8 @@ class SparkScorer:
         given = list(getattr(columns, "names", columns))
         spec.check_columns(given, "the table")
         for field in fields or ():
-            if field.name == spec.task.text and field.dataType.typeName() not in ("string", "varchar", "char", "void"):
+            is_text = field.name in spec.task.text_columns
+            if is_text and field.dataType.typeName() not in ("string", "varchar", "char", "void"):
                 raise DataError(
                     f"the text column {field.name!r} is of type {field.dataType.simpleString()}; cast it to string: "
                     f"rows.withColumn({field.name!r}, rows[{field.name!r}].cast('string'))."

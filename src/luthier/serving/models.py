@@ -148,7 +148,7 @@ def _facts(spec: Spec, folder: Path, uri: str, training_labels: Mapping[str, flo
         name=name,
         version=version,
         technique=spec.technique,
-        columns={column: "string" if column == task.text else "any" for column in spec.columns},
+        columns={column: "string" if column in task.text_columns else "any" for column in spec.columns},
         params={name: PARAM_TYPES[name] for name in (spec.params if isinstance(spec, Prompt) else {})},
         outputs={name: TYPES[kind] for name, kind in task.kind.columns.items()},
         labels=task.labels,

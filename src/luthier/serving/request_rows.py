@@ -23,8 +23,8 @@ Columns = Mapping[str, Sequence[Any]]
 def rows_of_request(spec: Spec, request: ScoringRequest) -> Rows:
     """The rows that the model is asked about; columns that it does not read are dropped.
 
-    Cells arrive as `LuthierModel.predict` would have them. A number in the text column becomes a text, as MLflow's
-    schema enforcement has it, and a list of texts is taken for the text column.
+    Cells arrive as `LuthierModel.predict` would have them. A number in a column of texts becomes a text, as
+    MLflow's schema enforcement has it, and a list of texts is taken for the text column.
 
     Args:
         spec: what answers.
@@ -39,8 +39,8 @@ def rows_of_request(spec: Spec, request: ScoringRequest) -> Rows:
         columns = _of_split(spec, request.data)
     else:
         columns = _of_json(spec, request.form, request.data)
-    text = spec.task.text
-    checked = {**columns, text: [_text(cell, text, number) for number, cell in enumerate(columns[text], 1)]}
+    texts = spec.task.text_columns
+    checked = {**columns, **{name: [_text(cell, name, i) for i, cell in enumerate(columns[name], 1)] for name in texts}}
     names = spec.columns
     inputs = tuple(dict(zip(names, cells, strict=True)) for cells in zip(*(checked[n] for n in names), strict=True))
     return spec.task.rows_of(inputs)
@@ -115,7 +115,9 @@ def _of_table(spec: Spec, table: pa.Table) -> Columns:
     try:
         inputs = rows_of(spec, table.select(list(spec.columns))).inputs
     except DataError:
-        raise invalid_input(f"Column {spec.task.text!r} has to hold texts.") from None
+        names = spec.task.text_columns
+        what = f"Column {_listed(names)} has" if len(names) == 1 else f"Columns {_listed(names)} have"
+        raise invalid_input(f"{what} to hold texts.") from None
     return {name: [row[name] for row in inputs] for name in spec.columns}
 
 

@@ -152,7 +152,7 @@ class LabelReader:
             text: what the model wrote.
             cut: whether it had more to say. A cut answer counts only if it is a label and nothing else.
         """
-        said = _visible(spoken(text))
+        said = visible(spoken(text))
         if not said:
             label = self.exactly(text)  # a label that looks like the mark of a thought
             why = "the model answered nothing" if not text.strip() else "the model only thought aloud"
@@ -164,7 +164,7 @@ class LabelReader:
             return AnswerRead(label)
         if cut:
             return AnswerRead(None, f"the answer was cut before it named a label: {short(said)}")
-        named, denied = self._named(EMPHASIS.sub(" ", _without_runs(said[-MOST_READ:])))
+        named, denied = self._named(EMPHASIS.sub(" ", without_runs(said[-MOST_READ:])))
         if len(named) > 1:
             return AnswerRead(None, f"the answer names several labels ({', '.join(named)}): {short(said)}")
         if named:
@@ -292,14 +292,14 @@ class LabelReader:
 
 def _fold(text: str) -> str:
     """Case and the marks between words do not tell labels apart: very_good, Very-good, very good."""
-    return re.sub(r"(?<=\w)[-_\s]+(?=\w)", " ", _visible(text).strip().casefold())
+    return re.sub(r"(?<=\w)[-_\s]+(?=\w)", " ", visible(text).strip().casefold())
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     return text if text.isascii() else DASHES.sub("-", INVISIBLE.sub("", text))
 
 
-def _without_runs(text: str) -> str:
+def without_runs(text: str) -> str:
     """Blanks and digits that a model repeats without end say nothing, and searching them takes quadratic time."""
     return RUNS.sub(lambda run: ("\n" if "\n" in run[0] else " ") if run[0].isspace() else "#", text)
 
@@ -322,5 +322,5 @@ def _bounds(name: str) -> tuple[str, str]:
 
 
 def _spelled(name: str) -> str:
-    parts = re.split(r"(?<=\w)[-_\s]+(?=\w)", _visible(name))
+    parts = re.split(r"(?<=\w)[-_\s]+(?=\w)", visible(name))
     return r"[-_\s]+".join(map(re.escape, parts))

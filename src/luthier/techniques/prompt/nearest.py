@@ -216,7 +216,7 @@ def extremes(
 
 def typical(adapter: PromptAdapter, pool: Sequence[Mapping[str, Any]], count: int) -> tuple[FewShotExample, ...]:
     """The `count` examples whose length is nearest to the mean length of the pool."""
-    texts = [len(str(example["inputs"].get(adapter.task.text))) for example in pool]
+    texts = [len(str(adapter.task.text_of(example["inputs"]))) for example in pool]
     mean = sum(texts) / max(1, len(texts))
     order = sorted(range(len(pool)), key=lambda i: (abs(texts[i] - mean), i))[:count]
     return tuple(adapter.example(pool[i]["inputs"], pool[i]["label"]) for i in order)
