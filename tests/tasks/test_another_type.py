@@ -316,8 +316,8 @@ class Rent(TaskType):
         assert isinstance(self.settings, RentSettings)
         return (self.settings.other,)
 
-    def in_row(self, value: Any, row: Mapping[str, Any]) -> AnswerRead:
-        return AnswerRead(value) if f"{value:g}" in row["text"] else AnswerRead(None, "the text does not state it")
+    def in_row(self, value: Any, row: Mapping[str, Any], text: str) -> AnswerRead:
+        return AnswerRead(value) if f"{value:g}" in row[text] else AnswerRead(None, "the text does not state it")
 
 
 def test_settings_of_a_type_stand_beside_the_others() -> None:

@@ -260,7 +260,7 @@ class Task(BaseModel, metaclass=ReadableErrors):
             column: that holds the truth; the label column when absent.
         """
         value = self.kind.read_truth(row.get(column or self.label))
-        return AnswerRead(None) if value is None else self.kind.in_row(value, row)
+        return AnswerRead(None) if value is None else self.kind.in_row(value, row, self.text)
 
     def rows_of(self, inputs: Sequence[Mapping[str, Any]], labels: Sequence[Any | None] | None = None) -> Rows:
         """These rows under the task.

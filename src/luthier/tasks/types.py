@@ -257,8 +257,6 @@ class TaskType(ABC):
     graded: bool = False
     """Whether an answer is hardly ever equal to the truth, only nearer or farther, as scores and free texts are:
     reports then speak of the rows that are farthest off, and not of wrong ones."""
-    answer_bytes: ClassVar[int] = 40
-    """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
     parts_title: ClassVar[str] = "Part by part"
     """Head of the table of `Plots.parts`."""
     part_name: ClassVar[str] = "label"
@@ -304,12 +302,18 @@ class TaskType(ABC):
         """What these cells, which were not read, should have held: sentences that end a message."""
         return f"Correct the rows, or leave them out; a cell is read by {type(self).__name__}.read_truth."
 
-    def in_row(self, value: Any, row: Mapping[str, Any]) -> AnswerRead:
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes of the longest answer that is expected; what `max_tokens` is when a spec does not say."""
+        return 40
+
+    def in_row(self, value: Any, row: Mapping[str, Any], text: str) -> AnswerRead:
         """What a truth or an answer that was read becomes in its row, or why it is none there.
 
         Args:
             value: what `read_truth`, `read` or `read_json` gave.
             row: the row, by column.
+            text: name of the column that is read.
         """
         return AnswerRead(value)
 

@@ -234,7 +234,7 @@ class PromptAdapter:
             if cut and self.answer_mode == "text" and self.reader.unfinished(said):
                 read = AnswerRead(None, "")
         if read.value is not None:
-            read = self.task.kind.in_row(read.value, inputs)
+            read = self.task.kind.in_row(read.value, inputs, self.task.text)
         if read.value is not None:
             return Prediction(read.value, "ok", call=call_record(asked))
         # Escapes of JSON may have become unpaired surrogates when they were read.
