@@ -42,6 +42,7 @@ CARD = Scorecard(
     model=MODEL,
     data=DATA,
     metrics={"accuracy": Interval(0.8, 0.75, 0.85), "calibration_error": Interval(0.05, 0.02, 0.09)},
+    rows_evaluated=290,
     plots=Plots(confusion=((232, 58), (0, 0))),
     cohorts=searched(cohort(0.2), cohort(0.3), cohort(0.9, confirmed=False)),
     sensitive=(column("Home region", 0.12),),

@@ -81,6 +81,7 @@ def bare_card(rows: int = 300, *, task: Task = STARS, skill: float = 1.2, **chan
         metrics=evaluate(task, truths, predictions, resamples=200),
         baseline=evaluate(task, truths, [task.kind.constant(truths)] * rows, resamples=0),
         above_baseline=True,
+        rows_evaluated=rows,
         plots=task.kind.plots(truths, predictions),
         abstention=abstention(confidences, evaluated.correct),
         created="2026-11-28T13:00:00+00:00",

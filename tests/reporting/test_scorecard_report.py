@@ -125,7 +125,7 @@ def test_a_table_without_labels_has_the_answers_and_how_sure_they_are() -> None:
     card = bare_card(data=data, metrics={}, baseline={}, plots=type(card.plots)(), abstention=None)
     assert titles(card) == ["Model and rows", "Answers", "Known limits", "Glossary"]
     text = printed(card, 100)
-    assert "no labels, so nothing says how often the model is right" in text
+    assert "no labels, so nothing says how good the answers are" in text
     assert "Most frequent answers among 300 rows" in text
     assert "90–100%" in text
     assert "--sensitive" not in text

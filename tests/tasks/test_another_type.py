@@ -171,10 +171,43 @@ def test_what_chooses_among_labels_says_what_works(task: lt.Task, endpoint: Endp
         task.rows(pd.DataFrame({"advert": ["a"], "price": ["dear"]}), labelled=True)
 
 
-def test_an_assessment_is_of_models_that_choose_among_labels(task: lt.Task, endpoint: Endpoint) -> None:
-    model = lt.log(specs(task, endpoint)[0])
-    with pytest.raises(ModelError, match="type rating or classification"):
-        lt.rai(model, adverts(0, 5))
+@pytest.mark.usefixtures("store")
+def test_an_assessment_has_metrics_cohorts_and_groups_and_says_what_needs_labels(
+    task: lt.Task, endpoint: Endpoint
+) -> None:
+    spec = specs(task, endpoint)[1].model_copy(update={"gates": ("mae <= 12", "disparity_mean_distance_town <= 5")})
+    model = lt.log(spec)
+    table = pd.concat([adverts(0, 40)] * 2, ignore_index=True)
+    table["advert"] += [f" no. {i}" if i >= 40 else "" for i in range(80)]
+    table["town"] = ["north", "south"] * 40
+    with pytest.raises(ModelError, match="--explain compares the label.*has no labels"):
+        lt.rai(model, table, explain=5)
+    with pytest.raises(ModelError, match="--perturb compares the label.*has no labels"):
+        lt.rai(model, table, perturb=5)
+    report = lt.rai(model, table, sensitive=["town"])
+    card = report.scorecard
+    assert card.metrics["mae"].value == pytest.approx(10)
+    assert card.rows_evaluated == 80
+    assert report.passed
+    assert [one.metric for one in card.sensitive[0].disparities] == ["mean_distance"]
+    said = " ".join(repr(report).split())
+    assert "MAE 10.0" in said
+    assert "The median price for every row would reach" in said
+    assert "the model is nearer to the truth" in said
+    for unfit in ("most frequent label", "probabilities", "--perturb", "wrong"):
+        assert unfit not in said
+    page = report.page.read_text(encoding="utf-8")
+    assert "Truth and answer" in page
+    assert "price answered" in page
+    with pytest.raises(ModelError, match="dashboards show models that choose among labels"):
+        report.dashboard()
+
+
+@pytest.mark.usefixtures("store")
+def test_an_assessment_without_truths_says_what_was_answered(task: lt.Task, endpoint: Endpoint) -> None:
+    report = lt.rai(lt.log(specs(task, endpoint)[2]), adverts(0, 5)[["advert"]])
+    assert "5 of 5 rows have no answer" in repr(report)
+    assert report.scorecard.frame().metric.tolist()[0] == "off_label_rate"
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,15 @@ def rai(
         require=require or [],
         gate=gate or bool(require),
     )
+    if serve and not setup.has_dashboards:
+        raise UserError(
+            f"--serve serves the dashboards, which show models that choose among labels; task {setup.task.name!r} "
+            f"({setup.task.type}) has none. Leave --serve out: the scorecard is made without."
+        )
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
     agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
     agree_to_address(model.sends_key, yes=yes or trust)
-    with_dashboards = not no_dashboard and agree_to_fetch(yes=yes, needed=serve)
+    with_dashboards = not no_dashboard and setup.has_dashboards and agree_to_fetch(yes=yes, needed=serve)
     engine = default_engine()
     with draining(engine):
         report = setup.run(options)
@@ -118,6 +123,8 @@ def rai(
         if dashboards is not None:
             dashboards.write_page(html)
         print(f"written: {html}", file=sys.stderr)
+    if not no_dashboard and not setup.has_dashboards:
+        print(f"No dashboards: they are of labels, and task {setup.task.name!r} has none.", file=sys.stderr)
     print(f"The page is report.html of run {report.run_id}.", file=sys.stderr)
     print_end(engine.report)
     if dashboards is not None and serve:

@@ -63,8 +63,9 @@ class RowValues:
 def row_values(task: Task, truths: Sequence[Any], predictions: Sequence[Prediction]) -> list[RowValues]:
     """Every metric that groups can be compared by, in the order a table shows them.
 
-    With truths: `accuracy`; of ratings `mae` and `mean_error`, of two labels `missed: LABEL` for each (the false
-    negative rate of one is the false positive rate of the other). From predictions alone: `refused_rate`,
+    With truths: `accuracy`, but for answers that are only nearer or farther; of ratings `mae` and `mean_error`, of two
+    labels `missed: LABEL` for each (the false negative rate of one is the false positive rate of the other), of answers
+    that are no labels `mean_distance`. From predictions alone: `refused_rate`,
     `off_label_rate` and `failed_rate` where there are such rows; of ratings `mean_predicted`, of other labels
     `predicted: LABEL`, which is what fairness calls the selection rate.
 
@@ -90,13 +91,12 @@ def row_values(task: Task, truths: Sequence[Any], predictions: Sequence[Predicti
 
 def group_metric_names(task: Task) -> dict[str, bool]:
     """Every name that `row_values` may give for a task, with whether it takes truths to measure it."""
-    names = {"accuracy": True} | dict.fromkeys((f"{state}_rate" for state in NO_VALUE), False)
-    if task.kind.ordered:
-        names["mae"] = True
+    names = {} if task.kind.graded else {"accuracy": True}
+    names |= dict.fromkeys((f"{state}_rate" for state in NO_VALUE), False)
     if not isinstance(task.kind, ClosedSet):
-        return names
+        return names | {"mean_distance": True}
     if task.kind.ordered:
-        return names | {"mean_error": True, "mean_predicted": False}
+        return names | {"mae": True, "mean_error": True, "mean_predicted": False}
     missed = task.kind.labels if len(task.kind.labels) == 2 else ()
     return (
         names
@@ -112,15 +112,14 @@ def _of_truths(
     distances = np.full(len(truths), np.nan)
     distances[known] = task.kind.judge([truth for truth, _ in labelled], [p for _, p in labelled]).distances
     right = np.where(np.isnan(distances), np.nan, (distances == 0).astype(float))
-    found = [
-        RowValues("accuracy", GroupMetric("accuracy", "higher", "share", "Share of rows that is exactly right."), right)
-    ]
+    exactly = GroupMetric("accuracy", "higher", "share", "Share of rows that is exactly right.")
+    found = [] if task.kind.graded else [RowValues("accuracy", exactly, right)]
+    if not isinstance(task.kind, ClosedSet):
+        metric = GroupMetric("distance", "lower", "number", "Mean distance from the truth, 0 where an answer is right.")
+        return [*found, RowValues("mean_distance", metric, distances)]
     if task.kind.ordered:
         metric = GroupMetric("MAE", "lower", "number", "Mean distance from the true value.")
         found.append(RowValues("mae", metric, distances))
-    if not isinstance(task.kind, ClosedSet):
-        return found
-    if task.kind.ordered:
         metric = GroupMetric(
             "mean error",
             None,

@@ -32,7 +32,7 @@ def _of_rows(card: Scorecard) -> list[str]:
     data, rows = card.data, card.rows_evaluated
     found = []
     if not data.labelled:
-        found.append("The table has no labels: nothing here says how often the model is right.")
+        found.append("The table has no labels: nothing here says how good the answers are.")
     elif data.labelled < data.rows:
         found.append(f"{data.rows - data.labelled:,} of {data.rows:,} rows have no label and are in no metric.")
     if data.missing:
@@ -51,6 +51,8 @@ def _of_rows(card: Scorecard) -> list[str]:
 
 
 def _of_probabilities(card: Scorecard) -> list[str]:
+    if not card.task.labels:
+        return []
     if not card.data.confidences:
         return ["The model gives no probabilities, so confidence and thresholds cannot be judged."]
     found = []
@@ -95,6 +97,6 @@ def _not_asked(card: Scorecard) -> list[str]:
     unanswered = sum(one.unanswered for one in card.perturbations)
     if unanswered:
         found.append(f"{unanswered:,} changed texts have no answer and are in no flip rate.")
-    if not card.perturbations:
+    if card.task.labels and not card.perturbations:
         found.append("No changed texts were asked, so nothing is known of typos or of instructions hidden in a text.")
     return found

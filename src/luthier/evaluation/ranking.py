@@ -29,7 +29,7 @@ from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import Plots
 
-__all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of"]
+__all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of", "plots_of"]
 
 MOST_POINTS = 2_000
 """Points of single rows that are kept for a report; a browser draws every one of them."""
@@ -114,7 +114,7 @@ def build_leaderboard(
             rank=place,
             group=groups.get(i, ""),
             above_majority=above.get(i),
-            plots=_plots(shown[i]),
+            plots=plots_of(shown[i]),
         )
         for place, i in enumerate(order, start=1)
     )
@@ -140,7 +140,7 @@ def build_leaderboard(
             candidate=majority,
             metrics=in_order(task, floor.intervals | empty),
             states=states_of(majority),
-            plots=_plots(always),
+            plots=plots_of(always),
         ),
         ceiling=ceiling_entry(task, people, human) if people else None,
         partial=any(p.state == "failed" and p.transient for c in candidates for p in c.predictions),
@@ -151,7 +151,8 @@ def build_leaderboard(
     )
 
 
-def _plots(rows: EvaluatedRows) -> Plots:
+def plots_of(rows: EvaluatedRows) -> Plots:
+    """What a report may draw of these rows, as much as a page can hold."""
     found = rows.task.kind.plots(rows.truths, rows.predictions)
     parts = found.parts
     if len(parts) > MOST_PARTS:

@@ -64,10 +64,10 @@ class DataFacts:
         digest: of the rows under the task.
         rows: rows of the table.
         labelled: how many of them have a truth; 0 for a table without labels.
-        labels: rows per true label.
+        labels: rows per true label, where answers are labels.
         states: rows per state of their prediction.
         missing: rows without an answer for a reason that may pass.
-        answers: rows per predicted label.
+        answers: rows per predicted label, where answers are labels.
         confidences: rows per tenth of confidence, from 0-10% to 90-100%; empty where no row has probabilities.
         non_ascii: share of the texts' characters that are not ASCII.
     """
@@ -133,9 +133,11 @@ class Scorecard:
         model: what was assessed.
         data: the rows.
         metrics: metric to value and interval; empty for a table without labels.
-        baseline: the same of always predicting the most frequent label.
-        above_baseline: whether it is right more often than that, by McNemar's test; `None` where that was not tested.
-        plots: confusion matrix and calibration.
+        baseline: the same of the best constant answer, such as the most frequent label.
+        above_baseline: whether it is right more often than that, by McNemar's test; of answers that are no labels,
+            whether it is nearer to the truth, by a sign-flip test; `None` where that was not tested.
+        rows_evaluated: rows that the metrics are about: those with a truth, a text and an answer.
+        plots: what a report may draw of these rows, such as the confusion matrix.
         cohorts: where it is worst; `None` without labels.
         sensitive: per column that the user named.
         abstention: `None` without labels or probabilities.
@@ -152,6 +154,7 @@ class Scorecard:
     metrics: Mapping[str, Interval]
     baseline: Mapping[str, Interval] = field(default_factory=dict)
     above_baseline: bool | None = None
+    rows_evaluated: int = 0
     plots: Plots = NO_PLOTS
     cohorts: CohortSearch | None = None
     sensitive: tuple[SensitiveColumn, ...] = ()
@@ -166,11 +169,6 @@ class Scorecard:
     def passed(self) -> bool:
         """Whether every gate holds; also true where there is none."""
         return all(gate.passed for gate in self.gates)
-
-    @property
-    def rows_evaluated(self) -> int:
-        """Rows that the metrics are about: those with a truth, a text and an answer."""
-        return sum(map(sum, self.plots.confusion))
 
     def frame(self) -> pd.DataFrame:
         """One row per metric: its value, the bounds of its 95% interval, and the value of the baseline.

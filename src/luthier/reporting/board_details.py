@@ -9,9 +9,9 @@ from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
 from luthier.reporting.table import Block, Column, Columns, Fold, Section, Table, left_out
 from luthier.tasks.label_metrics import label_scores
-from luthier.tasks.types import AnswerPart
+from luthier.tasks.types import AnswerPart, Plots
 
-__all__ = ["detail_sections", "parts_section"]
+__all__ = ["detail_sections", "label_parts", "parts_section", "parts_table"]
 
 MOST_SPECS = 8
 """Specs with a part of their own, the best."""
@@ -99,7 +99,8 @@ def _points(board: Leaderboard) -> list[Section]:
     found = _with(board, lambda entry: entry.plots.points)
     if not found:
         return []
-    drawn = _of_each(found, lambda entry: (points_chart(entry, board.task.kind.value_name),))
+    value = board.task.kind.value_name
+    drawn = _of_each(found, lambda entry: (points_chart(entry.plots.points, entry.name, value),))
     return [Section("Truth and answer", (*drawn, *_best(board, found)))]
 
 
@@ -122,7 +123,7 @@ def parts_section(board: Leaderboard) -> list[Section]:
     if not parts:
         return []
     title = f"{board.task.kind.parts_title}: {board.best.name}"
-    return [Section(title, (_parts_table(parts, "", FEW_PARTS),))]
+    return [Section(title, (parts_table(parts, most=FEW_PARTS),))]
 
 
 def _parts(board: Leaderboard) -> list[Section]:
@@ -130,36 +131,44 @@ def _parts(board: Leaderboard) -> list[Section]:
     found = _with(board, lambda entry: entry.plots.parts or entry.plots.confusion)
     if not found:
         return []
-    parts = [entry.plots.parts or _labels(labels, entry) for entry in found]
+    parts = [entry.plots.parts or label_parts(labels, entry.plots) for entry in found]
     shown = max(1, MOST_PART_ROWS // max(map(len, parts)))
     by_name = dict(zip([entry.name for entry in found], parts, strict=True))
-    title, head, intro = board.task.kind.parts_title, "", ""
+    title, head, intro = board.task.kind.parts_title, "part", ""
     if labels:
         title, head, intro = "Label by label", "label", LABELS_INTRO
     elif {"precision", "recall", "F1"} <= set(parts[0][0].figures):
         intro = PARTS_INTRO
 
     def blocks(entry: Entry) -> tuple[Block, ...]:
-        return (_parts_table(by_name[entry.name], head, MOST_PARTS),)
+        return (parts_table(by_name[entry.name], head),)
 
     tables = _of_each(found[:shown], blocks)
     return [Section(title, (_whose(board, found[0]) + intro, *tables, *_best(board, found[:shown])))]
 
 
-def _labels(labels: Sequence[str], entry: Entry) -> tuple[AnswerPart, ...]:
+def label_parts(labels: Sequence[str], plots: Plots) -> tuple[AnswerPart, ...]:
+    """How well each label was found, from a confusion matrix."""
     return tuple(
         AnswerPart(
             one.label, {"precision": one.precision, "recall": one.recall, "F1": one.f1}, one.support, one.answered
         )
-        for one in label_scores(labels, entry.plots.confusion)
+        for one in label_scores(labels, plots.confusion)
     )
 
 
-def _parts_table(parts: Sequence[AnswerPart], head: str, most: int) -> Table:
+def parts_table(parts: Sequence[AnswerPart], head: str = "part", *, most: int = MOST_PARTS) -> Table:
+    """A row per part of an answer.
+
+    Args:
+        parts: in the type's own order, which is kept where they are few.
+        head: what a part is called.
+        most: at most so many, the most frequent.
+    """
     shown = parts if len(parts) <= min(most, IN_ORDER) else sorted(parts, key=lambda one: -one.support)[:most]
     hints = ("How often it is true.", "How often it was answered.")
     columns: Columns[AnswerPart] = [
-        (Column(head or "part", kind="name", least=20), lambda one: one.name),
+        (Column(head, kind="name", least=20), lambda one: one.name),
         *((Column(name, "share"), _figure(name)) for name in dict.fromkeys(n for one in parts for n in one.figures)),
         (Column("true", "count", hint=hints[0]), lambda one: one.support),
         (Column("answered", "count", hint=hints[1]), lambda one: one.answered),

@@ -332,17 +332,18 @@ def _how_honest(found: Sequence[ConfidenceBin], name: str) -> str:
     return f"What {name} states as its confidence agrees with how often it is right, as far as these rows can tell."
 
 
-def points_chart(entry: Entry, value: str) -> Chart:
+def points_chart(points: Sequence[tuple[float, float]], title: str, value: str) -> Chart:
     """Truth against answer, a point per row.
 
     Args:
-        entry: with points.
+        points: truth and answer of each.
+        title: of the chart, such as the name of the spec.
         value: what is answered, in a word.
     """
-    truths, answers = zip(*entry.plots.points, strict=True)
+    truths, answers = zip(*points, strict=True)
     ends = min(*truths, *answers), max(*truths, *answers)
     return Chart(
-        entry.name,
+        title,
         "A point per row: what is true, and what was answered. On the dotted line both are the same.",
         Axis(f"true {value}"),
         Axis(f"{value} answered"),
@@ -351,7 +352,7 @@ def points_chart(entry: Entry, value: str) -> Chart:
             Dots(
                 truths,
                 answers,
-                told=tuple(f"true {truth:g}, answered {answer:g}" for truth, answer in entry.plots.points),
+                told=tuple(f"true {truth:g}, answered {answer:g}" for truth, answer in points),
             ),
         ),
         square=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from luthier.evaluation.abstention import CoveragePoint
 from luthier.evaluation.cohorts import Cohort, CohortSearch
@@ -13,7 +14,8 @@ from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import Perturbation, ReportedMetric, Scorecard
 from luthier.evaluation.text_features import TEXT_FEATURES
 from luthier.reporting.abstention_figure import abstention_chart
-from luthier.reporting.board_figures import calibration_chart, confusion, without_chart
+from luthier.reporting.board_details import LABELS_INTRO, label_parts, parts_table
+from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
 from luthier.reporting.numbers import Unit, metric_format, metric_title, number
 from luthier.reporting.scorecard_sentences import (
     abstention_sentence,
@@ -43,7 +45,6 @@ from luthier.reporting.table import (
     glossary,
     left_out,
 )
-from luthier.tasks.label_metrics import label_scores
 
 __all__ = ["scorecard_page", "scorecard_sections"]
 
@@ -62,7 +63,7 @@ MOST_COHORTS = 10
 TERMS = {
     "95% interval": "The range after a figure. It contains the value on all rows of this kind for 95 of 100 such "
     "tables.",
-    "Baseline": "Always answering the label that is most frequent among these rows.",
+    "Baseline": "The best answer that does not depend on the text, such as the most frequent label, for every row.",
     "Cohort": "Rows that share a property, such as long texts. It is found on one half of the rows and tested on the "
     "other, for several random splits, with a correction for all cohorts that were tried.",
     "Confidence": "The probability that the model gives the label it answers.",
@@ -187,25 +188,31 @@ def _mistakes(card: Scorecard) -> Section | None:
     """Confusion and calibration side by side, and each label's figures."""
     plots = card.plots
     if not plots.confusion:
-        return None
+        return _details(card)
     said = [_confusion_sentence(card)]
     figures: list[Block] = [confusion(card.task.labels, plots.confusion, "Confusion", ordered=card.task.ordered)]
     if plots.calibration:
         said.append(calibration_sentence(plots.calibration))
         drawn = calibration_chart(plots.calibration, card.model.name)
         figures.append(drawn if drawn is not None else without_chart(plots.calibration, card.model.name))
-    found = label_scores(card.task.labels, plots.confusion)
-    head = ("label", "precision", "recall", "F1", "rows", "answered")
-    columns = (Column(head[0], kind="name"), *(Column(name, "share") for name in head[1:4]))
-    table = Table(
-        (*columns, Column("rows", "count"), Column("answered", "count")),
-        tuple(Row((s.label, s.precision, s.recall, s.f1, s.support, s.answered)) for s in found),
-        (
-            "Precision: of the rows given this label, the share that has it. Recall: of the rows that have it, the "
-            "share that was given it. F1: their harmonic mean.",
-        ),
-    )
+    table = parts_table(label_parts(card.task.labels, plots), "label")
+    table = replace(table, notes=(*table.notes, LABELS_INTRO))
     return Section("Mistakes", (Lines(tuple(said)), *figures, Fold("Label by label", (table,))))
+
+
+def _details(card: Scorecard) -> Section | None:
+    """What there is of answers that are no labels: truth against answer, and how well each part was found."""
+    kind, plots = card.task.kind, card.plots
+    blocks: list[Block] = []
+    if plots.points:
+        blocks.append(points_chart(plots.points, "Truth and answer", kind.value_name))
+    if plots.parts:
+        blocks.append(Section(kind.parts_title, (parts_table(plots.parts),)))
+    if plots.calibration:
+        drawn = calibration_chart(plots.calibration, card.model.name)
+        drawn_or_said = drawn if drawn is not None else without_chart(plots.calibration, card.model.name)
+        blocks += [calibration_sentence(plots.calibration), drawn_or_said]
+    return Section("Answers and truth", tuple(blocks)) if blocks else None
 
 
 def _confusion_sentence(card: Scorecard) -> str:
@@ -390,9 +397,9 @@ def _model(card: Scorecard) -> Section:
         "model": model.uri if model.version is None else f"{model.version} ({model.uri})",
         "technique": model.technique if model.base_model == "none" else f"{model.technique} with {model.base_model}",
         "reads": ", ".join(model.columns),
-        "answers": _listed(card.task.labels),
+        "answers": _listed(card.task.labels) if card.task.labels else card.task.kind.value_name,
         "texts are sent to": {None: "nowhere: it answers by itself", "local": "this machine"}.get(address, address),
-        "rows": f"{data.rows:,} of {data.name}, {data.labelled:,} with a label{states and f'; {states}'}",
+        "rows": f"{data.rows:,} of {data.name}, {data.labelled:,} labelled{states and f'; {states}'}",
     }
     digests = {
         "recipe and training rows": model.fitted_digest,

@@ -54,7 +54,7 @@ def missing_hints(card: Scorecard) -> str:
     hints = []
     if card.data.labelled and not card.sensitive:
         hints.append("fairness between groups (--sensitive COLUMN)")
-    if not card.perturbations:
+    if card.task.labels and not card.perturbations:
         hints.append("robustness to typos and hidden instructions (--perturb N)")
     if card.data.labelled and not card.gates:
         hints.append("requirements to pass (gates: in the spec)")
@@ -62,6 +62,8 @@ def missing_hints(card: Scorecard) -> str:
 
 
 def _quality(card: Scorecard) -> list[str]:
+    if not card.task.labels:
+        return _ranked(card)
     found = card.metrics.get("accuracy")
     if found is None:
         return ["No row has both a label and an answer, so nothing says how good the model is."]
@@ -74,6 +76,23 @@ def _quality(card: Scorecard) -> list[str]:
             parts.append(f"agreement on the scale (QWK) is {interval(card.metrics['qwk'], 'share')}")
         said.append("; ".join(parts) + "." if parts else "")
     return [line for line in said if line]
+
+
+def _ranked(card: Scorecard) -> list[str]:
+    """Of answers that are no labels: the metric that ranks, beside that of the best constant answer."""
+    measures, name = measures_of(card.task), card.task.kind.ranking()
+    found, constant = card.metrics.get(name), card.baseline.get(name)
+    if found is None:
+        return ["No row has both a truth and an answer, so nothing says how good the model is."]
+    one = measures[name]
+    said = f"{one.title} {interval(found, one.format)} on {card.rows_evaluated:,} rows ({one.better} is better)."
+    if constant is None:
+        return [said]
+    note = card.task.kind.constant_note
+    said += f" {note} for every row would reach {number(constant.value, one.format)}"
+    if card.above_baseline is None:
+        return [f"{said}."]
+    return [f"{said}; the model is {'nearer to the truth' if card.above_baseline else 'not shown to be better'}."]
 
 
 def _against_constant(card: Scorecard) -> str:
@@ -89,11 +108,11 @@ def _against_constant(card: Scorecard) -> str:
 def _without_labels(card: Scorecard) -> list[str]:
     answers = sorted(card.data.answers.items(), key=lambda one: -one[1])[:3]
     total = sum(card.data.answers.values())
-    said = ["The table has no labels, so nothing says how often the model is right."]
+    said = ["The table has no labels, so nothing says how good the answers are."]
     if answers:
         shares = ", ".join(f"“{label}” {number(count / total, 'percent')}" for label, count in answers)
         said.append(f"Most frequent answers among {total:,} rows: {shares}.")
-    lost = total and card.data.rows - total
+    lost = card.data.rows - card.data.states.get("ok", 0)
     if lost:
         said.append(f"{lost:,} of {card.data.rows:,} rows have no answer: off label, refused, failed or empty.")
     return said

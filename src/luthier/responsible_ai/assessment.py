@@ -31,7 +31,6 @@ from luthier.responsible_ai.perturbations import (
 from luthier.responsible_ai.rai_report import RaiReport
 from luthier.scoring.scored_model import Model
 from luthier.tables import take_rows
-from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task, is_blank
 from luthier.tracking.stores import connect
@@ -56,7 +55,7 @@ class AssessmentSetup:
         gate: whether requirements are judged; refuses those on figures that this assessment does not measure.
 
     Raises:
-        ModelError: the model's task is no closed set of labels.
+        ModelError: rows are to be explained or perturbed, and the model does not choose among labels.
         DataError: a column is missing, a label is wrong, or no row has a text.
         UserError: a requirement cannot be understood, there is none, or it is on a figure that is not measured.
     """
@@ -76,11 +75,12 @@ class AssessmentSetup:
         spec = model.spec
         self.model, self.test, self.name = model, test, name
         self.task = spec.task
-        if not isinstance(self.task.kind, ClosedSet):
-            raise ModelError(
-                f"task {self.task.name!r} answers with a {self.task.kind.value_name}; only models that choose among "
-                "labels (type rating or classification) can be assessed so far."
-            )
+        for option, asked in (("--explain", explain), ("--perturb", perturb)):
+            if asked and not self.task.labels:
+                raise ModelError(
+                    f"{option} compares the label of a text with that of a changed one, and task {self.task.name!r} "
+                    f"({self.task.type}) has no labels. Leave it out: metrics, cohorts and groups need none."
+                )
         spec.check_columns(test.columns, name)
         self.rows = rows_with_labels(self.task, test, name)
         if not any(text is not None for text in self.rows.texts):
@@ -92,8 +92,10 @@ class AssessmentSetup:
                 f"{name} has no column {', '.join(map(repr, missing))} to compare groups by; its columns are: "
                 f"{', '.join(map(str, test.columns))}."
             )
-        known = {self.task.text: "the texts", self.task.label: "the labels"} | dict.fromkeys(
-            self.task.raters, "what a rater said"
+        known = (
+            dict.fromkeys(self.task.text_columns, "the texts")
+            | {self.task.label: "the truth"}
+            | dict.fromkeys(self.task.raters, "what a rater said")
         )
         for column in self.sensitive:
             if column in known:
@@ -117,6 +119,11 @@ class AssessmentSetup:
                 kinds=KINDS,
                 perturbed=perturb > 0,
             )
+
+    @property
+    def has_dashboards(self) -> bool:
+        """Whether dashboards can show the model: they are of labels."""
+        return bool(self.task.labels)
 
     def plan(self, options: RunOptions = DEFAULTS) -> Plan:
         """What the assessment would send and cost; sends nothing.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.engine.ask_options import Progress
+from luthier.errors import ModelError
 from luthier.evaluation.explanations import Explanation
 from luthier.evaluation.scorecard import Scorecard
 from luthier.reporting.html import framed, page_text, write_page
@@ -20,13 +21,26 @@ from luthier.responsible_ai.dashboard_page import dashboard_sections
 from luthier.responsible_ai.dashboard_server import DashboardServer
 from luthier.responsible_ai.isolated_program import run_isolated
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.task import Rows
+from luthier.tasks.task import Rows, Task
 from luthier.tracking.runs import MlflowRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Dashboards"]
+__all__ = ["Dashboards", "check_dashboards"]
+
+
+def check_dashboards(task: Task) -> None:
+    """Refuses a task that the dashboards cannot show.
+
+    Raises:
+        ModelError: its answers are no labels.
+    """
+    if not task.labels:
+        raise ModelError(
+            f"the dashboards show models that choose among labels, and task {task.name!r} ({task.type}) has no labels. "
+            "The scorecard has its metrics, its cohorts and its groups; add --no-dashboard."
+        )
 
 
 class Dashboards:

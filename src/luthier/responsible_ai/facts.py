@@ -10,7 +10,7 @@ from luthier.evaluation.resampling import Interval
 from luthier.evaluation.scorecard import DataFacts, ModelFacts, ReportedMetric
 from luthier.scoring.scored_model import Model
 from luthier.tasks.prediction import STATES, Prediction
-from luthier.tasks.task import Rows
+from luthier.tasks.task import Rows, Task
 from luthier.techniques import Decision, FineTune, Prompt
 from luthier.tracking.runs import version_of
 from luthier.tracking.stores import connect
@@ -41,21 +41,22 @@ def model_facts(model: Model) -> ModelFacts:
     )
 
 
-def data_facts(name: str, rows: Rows, predictions: Sequence[Prediction]) -> DataFacts:
-    """The rows, and the states of what was answered."""
+def data_facts(task: Task, name: str, rows: Rows, predictions: Sequence[Prediction]) -> DataFacts:
+    """The rows, and the states of what was answered; labels and confidences are counted where answers are labels."""
     states = Counter(prediction.state for prediction in predictions)
     texts = [text for text in rows.texts if text is not None]
-    scored = [max(prediction.scores) for prediction in predictions if prediction.scores is not None]
+    closed = bool(task.labels)
+    scored = [max(prediction.scores) for prediction in predictions if closed and prediction.scores is not None]
     tenths = Counter(min(int(10 * confidence), 9) for confidence in scored)
     return DataFacts(
         name=name,
         digest=rows.digest,
         rows=len(rows),
         labelled=sum(label is not None for label in rows.labels),
-        labels=Counter(label for label in rows.labels if label is not None),
+        labels=Counter(label for label in rows.labels if closed and label is not None),
         states={state: states[state] for state in STATES},
         missing=sum(prediction.transient for prediction in predictions),
-        answers=Counter(prediction.value for prediction in predictions if prediction.value is not None),
+        answers=Counter(one.value for one in predictions if closed and one.value is not None),
         confidences=tuple(tenths[tenth] for tenth in range(10)) if scored else (),
         non_ascii=_non_ascii(texts),
     )

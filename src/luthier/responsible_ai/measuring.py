@@ -15,8 +15,9 @@ from luthier.evaluation.cohorts import find_cohorts
 from luthier.evaluation.filters import category_names, meets
 from luthier.evaluation.groups import compare_groups
 from luthier.evaluation.metrics import EvaluatedRows, evaluate, evaluate_unlabelled
+from luthier.evaluation.ranking import plots_of
 from luthier.evaluation.scorecard import Scorecard
-from luthier.evaluation.statistics import ALPHA, mcnemar
+from luthier.evaluation.statistics import ALPHA, mcnemar, sign_flip
 from luthier.evaluation.text_features import text_features
 from luthier.responsible_ai.explanations import ChosenRow, choose_rows
 from luthier.responsible_ai.facts import data_facts, model_facts, reported_metrics
@@ -78,7 +79,7 @@ def assessed(
     card = Scorecard(
         task=task,
         model=model_facts(model),
-        data=data_facts(name, rows, predictions),
+        data=data_facts(task, name, rows, predictions),
         metrics=evaluate_unlabelled(task, [one for one in predictions if not one.transient]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -123,8 +124,8 @@ def with_numbers(rows: Rows, task: Task) -> Rows:
 
 
 def own_columns(rows: Rows, task: Task) -> list[str]:
-    """The columns of the user's table except text, label and raters."""
-    return [name for name in rows.inputs[0] if name not in (task.text, task.label, *task.raters)]
+    """The columns of the user's table except texts, label and raters."""
+    return [name for name in rows.inputs[0] if name not in (*task.text_columns, task.label, *task.raters)]
 
 
 def cohort_columns(rows: Rows, task: Task, features: pd.DataFrame) -> pd.DataFrame:
@@ -151,15 +152,24 @@ def _judged(
     of_places = searched.iloc[list(places)].reset_index(drop=True)
     texts = [rows.texts[place] for place in places]
     constant = [task.kind.constant(truths)] * len(truths)
-    chance = mcnemar(evaluated.correct, EvaluatedRows.of(task, truths, constant).correct)
+    always = EvaluatedRows.of(task, truths, constant)
     baseline = evaluate(task, truths, constant)
-    confidences = [max(prediction.scores) if prediction.scores else np.nan for prediction in seen]
+    if task.labels:
+        confidences = [max(prediction.scores) if prediction.scores else np.nan for prediction in seen]
+        chance = mcnemar(evaluated.correct, always.correct)
+        better = metrics["accuracy"].value > baseline["accuracy"].value
+    else:
+        own = evaluated.judged.confidences
+        confidences = [np.nan] * len(seen) if own is None or task.kind.graded else own.tolist()
+        nearer = always.judged.distances - evaluated.judged.distances
+        chance, better = sign_flip(nearer), float(nearer.sum()) > 0
     return replace(
         card,
         metrics=metrics,
         baseline=baseline,
-        above_baseline=chance < ALPHA and metrics["accuracy"].value > baseline["accuracy"].value,
-        plots=task.kind.plots(truths, seen),
+        above_baseline=chance < ALPHA and better,
+        rows_evaluated=len(places),
+        plots=plots_of(evaluated),
         cohorts=find_cohorts(of_places, evaluated.judged.distances, texts=texts),
         abstention=abstention(confidences, evaluated.correct),
         reported=reported_metrics(model, metrics),

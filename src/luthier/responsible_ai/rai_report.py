@@ -18,7 +18,7 @@ from luthier.reporting.scorecard_report import scorecard_sections
 from luthier.reporting.terminal import show, text_of
 from luthier.responsible_ai.answers import Answers
 from luthier.responsible_ai.assessment_run import PAGE, assessment_page
-from luthier.responsible_ai.dashboards import Dashboards
+from luthier.responsible_ai.dashboards import Dashboards, check_dashboards
 from luthier.responsible_ai.environment import IsolatedEnvironment, fetch_notice
 from luthier.responsible_ai.measuring import with_numbers
 from luthier.tasks.task import Rows
@@ -66,7 +66,7 @@ class RaiReport:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row per metric: value, bounds of its 95% interval, and the value of always the most frequent label."""
+        """A row per metric: value, bounds of its 95% interval, and the value of the best constant answer."""
         return self.scorecard.frame()
 
     @property
@@ -98,9 +98,11 @@ class RaiReport:
             progress: is told what is done; a bar on standard error when absent.
 
         Raises:
+            ModelError: the model does not choose among labels.
             MissingPart: the environment is not there, and may not or cannot be fetched.
             DataError: no row has a text or a prediction.
         """
+        check_dashboards(self.scorecard.task)
         environment = IsolatedEnvironment.of_dashboards()
         python = environment.find()
         if python is None and not fetch:
