@@ -376,5 +376,5 @@ def test_a_row_needs_all_its_texts_and_a_truth_that_fits_it() -> None:
     assert rows.labels == (7, 8)
     with pytest.raises(DataError, match="no text column 'notes'.*Name the right one as `other:` in the task"):
         task.rows(pd.DataFrame({"text": ["costs 7"], "rent": [7]}))
-    with pytest.raises(DataError, match=r"row 1: '9', the text does not state it"):
+    with pytest.raises(DataError, match=r"row 1: 9, the text does not state it"):
         task.rows(pd.DataFrame({"text": ["costs 7"], "notes": ["a"], "rent": [9]}), labelled=True)

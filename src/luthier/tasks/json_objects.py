@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["MOST_READ", "NoObject", "alternatives", "as_json", "is_whole", "values_under"]
+from luthier.tables.cells import utf8_safe
+
+__all__ = ["MOST_READ", "NoObject", "alternatives", "as_json", "is_whole", "json_cell", "values_under"]
 
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
@@ -18,20 +21,23 @@ MOST_STARTS = 50
 MOST_DEPTH = 2
 """Levels at which the key is looked for: {"answer": {"label": ...}} is read, a deeper one is not an answer."""
 
+MOST_NESTED = 50
+"""Levels of lists and objects in a value: what compares, writes and shows one takes a call per level."""
+
 WRAPPERS = ("label", "value", "name", "answer")
 
 MARKS = " \t\r\n\"'`*_:"
 
 
 class NoObject(ValueError):
-    """There is no JSON object in the text."""
+    """There is no JSON object in the text, or it holds what is no JSON value."""
 
 
 class _Object(list[tuple[str, Any]]):
     """An object as its pairs, so that a key given twice is seen."""
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_Object, strict=False)
+DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_constant=str, strict=False)
 
 CONSTANTS = {"true": "true", "false": "false", "null": "null", "none": "null"}
 QUOTES = re.compile("[\u201c\u201d\u201e\u201f\uff02]")
@@ -66,11 +72,45 @@ def values_under(key: str, text: str) -> list[Any]:
     return [value for found in objects for value in _values(key, found, MOST_DEPTH)]
 
 
-def as_json(value: Any) -> Any:
-    """What `values_under` found as dicts, lists and single values."""
+def json_cell(text: str) -> Any:
+    """A text that is JSON, as a cell of a table may be, as `as_json` gives it.
+
+    Raises:
+        NoObject: it is none, or `as_json` refuses it.
+    """
+    try:
+        value = DECODER.decode(text)
+    except (ValueError, RecursionError):
+        raise NoObject("the text is no JSON") from None
+    return as_json(value)
+
+
+def as_json(value: Any, levels: int = MOST_NESTED) -> Any:
+    """What `values_under` found as dicts, lists and single values, which every file and comparison takes.
+
+    Examples:
+        >>> json_cell('{"name": "Ann", "tags": [1, 2.5, null]}')
+        {'name': 'Ann', 'tags': [1, 2.5, None]}
+
+    Raises:
+        NoObject: it is nested too deep, an object has a key twice with different values, or a number is beyond those
+            of a float.
+    """
+    if isinstance(value, list) and not levels:
+        raise NoObject("it is nested too deep")
     if isinstance(value, _Object):
-        return {name: as_json(inner) for name, inner in value}
-    return [as_json(inner) for inner in value] if isinstance(value, list) else value
+        found: dict[str, Any] = {}
+        for name, inner in value:
+            key, one = utf8_safe(name), as_json(inner, levels - 1)
+            if found.setdefault(key, one) != one:
+                raise NoObject("an object has a key twice")
+        return found
+    if isinstance(value, list):
+        return [as_json(inner, levels - 1) for inner in value]
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise NoObject("a number is too large")
+    # Escapes of JSON may have become unpaired surrogates when they were read.
+    return utf8_safe(value) if isinstance(value, str) else value
 
 
 def alternatives(value: Any) -> list[Any]:

@@ -259,7 +259,10 @@ class Task(BaseModel, metaclass=ReadableErrors):
             row: by column; also what the truth is about, such as the text that it quotes.
             column: that holds the truth; the label column when absent.
         """
-        value = self.kind.read_truth(row.get(column or self.label))
+        try:
+            value = self.kind.read_truth(row.get(column or self.label))
+        except (ValueError, OverflowError, RecursionError) as why:
+            return AnswerRead(None, f"which cannot be read: {short(str(why))}")
         return AnswerRead(None) if value is None else self.kind.in_row(value, row, self.text)
 
     def rows_of(self, inputs: Sequence[Mapping[str, Any]], labels: Sequence[Any | None] | None = None) -> Rows:
@@ -306,15 +309,16 @@ class Task(BaseModel, metaclass=ReadableErrors):
         for number, row in zip(numbered, inputs, strict=True):
             for column in self.text_columns:
                 check_cell(row[column], column, f"{source}, row {number}")
+            if self.label in columns:
+                check_truth(row[self.label], self.label, f"{source}, row {number}")
         truths = [self.truth_of(row) for row in inputs] if self.label in columns else [AnswerRead(None)] * len(inputs)
         labels = [truth.value for truth in truths]
         if labelled:
             wrong = [i for i, label in enumerate(labels) if label is None]
             if wrong:
                 shown = ", ".join(
-                    f"row {numbered[i]}: {inputs[i][self.label]!r}"
-                    if truths[i].why is None
-                    else f"row {numbered[i]}: {short(str(inputs[i][self.label]))}, {truths[i].why}"
+                    f"row {numbered[i]}: {_cell(inputs[i][self.label])}"
+                    + ("" if truths[i].why is None else f", {truths[i].why}")
                     for i in wrong[:5]
                 )
                 raise DataError(
@@ -421,6 +425,25 @@ def check_cell(value: object, column: str, where: str) -> None:
     else:
         return
     raise DataError(f"{where}: {column!r} holds {type(value).__name__}, such as {str(value)[:60]}; {cure}.")
+
+
+def check_truth(value: object, column: str, where: str) -> None:
+    """Refuses a cell that cannot be written as text: one nested a thousand deep, or a number of thousands of digits.
+
+    Raises:
+        DataError: names the place.
+    """
+    if isinstance(value, list | tuple | set | dict | int):
+        try:
+            str(value)
+        except (ValueError, RecursionError):
+            what = "a number of thousands of digits" if isinstance(value, int) else "a value nested too deep to be read"
+            raise DataError(f"{where}: {column!r} holds {what}. Correct the row, or leave it out.") from None
+
+
+def _cell(value: object) -> str:
+    """A cell as a message quotes it."""
+    return short(value) if isinstance(value, str) else short(repr(value))[1:-1]
 
 
 def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

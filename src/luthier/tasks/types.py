@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from luthier.tables import text_series
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, as_json, is_whole, values_under
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.quoting import short
 from luthier.tasks.thoughts import spoken
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "StartingSpec",
     "TaskType",
     "TypeSettings",
+    "short",
 ]
 
 Floats: TypeAlias = "npt.NDArray[np.float64]"
@@ -296,7 +298,11 @@ class TaskType(ABC):
 
     @abstractmethod
     def read_truth(self, cell: object) -> Any | None:
-        """The value a cell of a labelled table states, `None` if it states none."""
+        """The value a cell of a labelled table states, `None` if it states none.
+
+        Raises:
+            ValueError: it states none either; says why, for the message about the row.
+        """
 
     def allowed(self, cells: Sequence[object]) -> str:
         """What these cells, which were not read, should have held: sentences that end a message."""
@@ -339,13 +345,15 @@ class TaskType(ABC):
         said = spoken(text)[-MOST_READ:]
         try:
             given = values_under(self.value_name, said)
+            if cut and not is_whole(said):
+                return AnswerRead(None, f"the answer was cut: {short(said)}")
+            found = [self.read_truth(as_json(value)) for value in given]
+            if None in found:
+                found = [self.read_truth(as_json(one)) for value in given for one in alternatives(value)]
         except NoObject:
             return AnswerRead(None, f"the answer is not the JSON that was asked for: {short(said)}")
-        if cut and not is_whole(said):
-            return AnswerRead(None, f"the answer was cut: {short(said)}")
-        found = [self.read_truth(as_json(value)) for value in given]
-        if None in found:
-            found = [self.read_truth(as_json(one)) for value in given for one in alternatives(value)]
+        except (ValueError, OverflowError, RecursionError) as why:
+            return AnswerRead(None, f"the JSON states no {self.value_name} ({short(str(why))}): {short(said)}")
         if not found or any(value is None or value != found[0] for value in found):
             return AnswerRead(None, f"the JSON states no {self.value_name}, or several: {short(said)}")
         return AnswerRead(found[0])
@@ -488,9 +496,3 @@ class TaskType(ABC):
     def plots(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Plots:
         """What a report may draw of these rows."""
         return NO_PLOTS
-
-
-def short(text: str) -> str:
-    """An answer as a message quotes it."""
-    flat = " ".join(text.split())
-    return repr(flat if len(flat) <= 80 else flat[:79] + "…")

@@ -34,6 +34,9 @@ TOP_CHOICES_HOSTED_COMPLETION = 5
 
 BETWEEN_EXAMPLES = "\n\n"
 
+MOST_ANSWERED = 1_000_000
+"""Characters of an answer that is read: more than any model writes that comes to an end."""
+
 
 @dataclass(frozen=True, slots=True)
 class FewShotExample:
@@ -224,7 +227,11 @@ class PromptAdapter:
     def _from_text(self, asked: Sequence[Answer], inputs: Mapping[str, Any]) -> Prediction:
         answer = asked[0]
         cut = answer.finish_reason == "length"
-        if self.answer_mode == "json":
+        if len(answer.text) > MOST_ANSWERED:
+            read = AnswerRead(
+                None, f"the answer has {len(answer.text):,} characters; at most {MOST_ANSWERED:,} are read"
+            )
+        elif self.answer_mode == "json":
             read = self.reader.read_json(answer.text, cut=cut)
         else:
             # A model that continues a text goes on after its answer, which is the first line.

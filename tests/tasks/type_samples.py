@@ -1,0 +1,40 @@
+"""A task of every type, with a row and its truth: what the tests of all types are run on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import luthier as lt
+
+__all__ = ["SAMPLES", "Sample"]
+
+TEXT = "Ann Lee wants two of the blue lamps by Friday, and Bob Stone none."
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A task, a row of its table, and the truth of the row as a cell has it."""
+
+    name: str
+    task: lt.Task
+    truth: Any
+    row: Mapping[str, Any] = field(default_factory=lambda: {"text": TEXT})
+
+    def table(self, rows: int = 1) -> list[dict[str, Any]]:
+        """As many rows with numbered texts and their truths."""
+        numbered = [{name: f"{number}: {cell}" for name, cell in self.row.items()} for number in range(rows)]
+        return [{**row, self.task.label: self.truth} for row in numbered]
+
+
+SAMPLES = [
+    Sample("classification", lt.Task("mood", labels=["good", "bad", "so-so"]), "bad"),
+    Sample("rating", lt.Task("stars", type="rating", labels=[1, 2, 3, 4, 5]), 4),
+    Sample(
+        "similarity",
+        lt.Task("alike", type="similarity", scale=[0, 5]),
+        3.5,
+        {"text": TEXT, "other": "Two blue lamps are to be with Ann Lee by Friday."},
+    ),
+]
