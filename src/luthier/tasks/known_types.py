@@ -9,12 +9,18 @@ from functools import lru_cache
 from typing import Any
 
 from luthier.tasks.closed_set import Classes, Ratings
+from luthier.tasks.generation import FreeText
 from luthier.tasks.similarity import Similarity
 from luthier.tasks.types import TaskType, TypeSettings
 
 __all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type"]
 
-TASK_TYPES: dict[str, type[TaskType]] = {"classification": Classes, "rating": Ratings, "similarity": Similarity}
+TASK_TYPES: dict[str, type[TaskType]] = {
+    "classification": Classes,
+    "rating": Ratings,
+    "similarity": Similarity,
+    "generation": FreeText,
+}
 """Name in a task's `type:` to its class."""
 
 

@@ -286,7 +286,10 @@ class Task(BaseModel, metaclass=ReadableErrors):
         Raises:
             DataError: a column is missing or twice, the table is empty, a text is a list or bytes, or a label is not
                 one of the task's.
+            MissingPart: rows are to carry truths, and a package that judging takes is not installed.
         """
+        if labelled:
+            self.kind.check_parts()
         frame = frame_of(table, source, text=self.text)
         columns = list(frame.columns)
         for column in self.text_columns:

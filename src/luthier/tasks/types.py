@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "COMMON_METRICS",
     "AnswerPart",
     "AnswerReader",
     "AnswerRead",
@@ -70,35 +69,6 @@ class Measure:
     kind: Literal["quality", "rate", "cost"] = "quality"
     is_share: bool = False
     is_biased: bool = False
-
-
-COMMON_METRICS: dict[str, Measure] = {
-    "off_label_rate": Measure(
-        "off label", "lower", "share", "Share of rows whose answer is none that the task allows.", kind="rate"
-    ),
-    "refused_rate": Measure("refused", "lower", "share", "Share of rows the model refused to answer.", kind="rate"),
-    "failed_rate": Measure("failed", "lower", "share", "Share of rows without any answer.", kind="rate"),
-    "empty_rate": Measure(
-        "empty", "lower", "share", "Share of all rows without text; they are left out of everything else.", kind="rate"
-    ),
-    "censored_rate": Measure(
-        "censored",
-        "lower",
-        "share",
-        "Share of rows where the service returned no log-probability for some label; the largest it can have is used.",
-        kind="rate",
-    ),
-    "cost_per_1000_rows_usd": Measure(
-        "$ / 1,000 rows", "lower", "usd", "What 1,000 rows cost when they were asked, in US dollars.", kind="cost"
-    ),
-    "latency_p50_seconds": Measure(
-        "p50", "lower", "seconds", "Half of the rows were answered within this time.", kind="cost"
-    ),
-    "latency_p95_seconds": Measure(
-        "p95", "lower", "seconds", "95 of 100 rows were answered within this time.", kind="cost"
-    ),
-}
-"""Metrics of every task type: states of rows, money and time; computed in `evaluation/metrics.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +229,11 @@ class TaskType(ABC):
     graded: bool = False
     """Whether an answer is hardly ever equal to the truth, only nearer or farther, as scores and free texts are:
     reports then speak of the rows that are farthest off, and not of wrong ones."""
+    several_lines: bool = False
+    """Whether an answer may have several lines. Of a model that continues a text the first one is read otherwise; here
+    examples stand between lines of `###`, and an answer ends at such a line."""
+    completion_stop: str = "\n\n"
+    """Where a model that continues a text is stopped, if an answer has one line."""
     parts_title: ClassVar[str] = "Part by part"
     """Head of the table of `Plots.parts`."""
     part_name: ClassVar[str] = "label"
@@ -453,6 +428,13 @@ class TaskType(ABC):
                 for name, kind in self.columns.items()
             }
         )
+
+    def check_parts(self) -> None:  # noqa: B027  (nothing to check)
+        """Whether the packages that judging takes are installed, asked before anything is paid.
+
+        Raises:
+            MissingPart: one is not.
+        """
 
     @abstractmethod
     def judge(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Judged:

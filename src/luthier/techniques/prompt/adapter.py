@@ -33,6 +33,9 @@ TOP_CHOICES_HOSTED_COMPLETION = 5
 """OpenAI and Azure refuse more for completions; other servers take 20."""
 
 BETWEEN_EXAMPLES = "\n\n"
+BETWEEN_LONG_EXAMPLES = "\n\n###\n\n"
+AFTER_LONG_ANSWER = "\n###\n"
+"""Of answers that may have several lines, and blank ones among them."""
 
 MOST_ANSWERED = 1_000_000
 """Characters of an answer that is read: more than any model writes that comes to an end."""
@@ -157,7 +160,8 @@ class PromptAdapter:
         if not self.chat:
             filled = [example.user + _gap(example.user) + example.answer for example in examples]
             above = [] if system is None else [self._fill(system, inputs)]
-            prompt = BETWEEN_EXAMPLES.join([*above, *filled, user]) + begun
+            between = BETWEEN_LONG_EXAMPLES if self.task.kind.several_lines else BETWEEN_EXAMPLES
+            prompt = between.join([*above, *filled, user]) + begun
             return Request("completion", {"prompt": prompt, **self.extras})
         turns: list[dict[str, str]] = []
         if system is not None:
@@ -235,8 +239,9 @@ class PromptAdapter:
             read = self.reader.read_json(answer.text, cut=cut)
         else:
             # A model that continues a text goes on after its answer, which is the first line.
-            said = answer.text if self.chat else _first_line(answer.text)
-            cut = cut and (self.chat or "\n" not in answer.text.strip())
+            whole = self.chat or self.task.kind.several_lines
+            said = answer.text if whole else _first_line(answer.text)
+            cut = cut and (whole or "\n" not in answer.text.strip())
             read = self.reader.read(said, cut=cut)
             if cut and self.answer_mode == "text" and self.reader.unfinished(said):
                 read = AnswerRead(None, "")
@@ -266,8 +271,9 @@ class PromptAdapter:
                 "Say in the prompt that the answer is a label and nothing else"
             )
         if answer.finish_reason == "length":
+            what = _a(self.task.kind.value_name)
             return (
-                f"the answer was cut by max_tokens ({self.spec.max_tokens}) before a label could be read. "
+                f"the answer was cut by max_tokens ({self.spec.max_tokens}) before {what} could be read. "
                 "Raise decoding.max_tokens; reasoning models want about 2000"
             )
         return why
@@ -289,7 +295,8 @@ class PromptAdapter:
             hosted = spec.endpoint is not None and spec.endpoint.provider in ("openai", "azure")
             extras["logprobs"] = TOP_CHOICES_HOSTED_COMPLETION if hosted else TOP_CHOICES
         elif not self.chat:
-            extras["stop"] = [BETWEEN_EXAMPLES]
+            kind = self.task.kind
+            extras["stop"] = [AFTER_LONG_ANSWER if kind.several_lines else kind.completion_stop]
         return extras
 
 
@@ -300,6 +307,10 @@ def example_tokens(examples: Sequence[FewShotExample]) -> int:
 
 def _gap(text: str) -> str:
     return "" if text[-1:].isspace() else " "
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _first_line(text: str) -> str:
