@@ -1,16 +1,20 @@
-"""The baseline: TF-IDF and logistic regression, which any paid model has to beat."""
+"""The baseline: TF-IDF and what can be learned from it, which any paid model has to beat."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from luthier.errors import DataError
 from luthier.spec import Conversation, Fitted, Spec
+from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.deciding import qwk_thresholds
 from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.similarity import Similarity
 from luthier.tasks.task import Rows, Task
+from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
+from luthier.techniques.heads.pair_words import fit_words_of_pairs, predict_words_of_pairs
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ class Baseline(Spec):
     """Logistic regression on words and word pairs weighted by TF-IDF; calls no model.
 
     Labels are weighted so that rare ones count as much as frequent ones. A label without training rows gets
-    probability 0.
+    probability 0. For pairs of texts: the cosine of their TF-IDF weights, mapped to a score.
 
     Examples:
         >>> mood = Task("mood", labels=["good", "bad"])
@@ -45,6 +49,7 @@ class Baseline(Spec):
         'words'
     """
 
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, Similarity)
     technique: Literal["baseline"] = "baseline"
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -59,7 +64,7 @@ class Baseline(Spec):
     @property
     def base_model(self) -> str:
         """The kind of model."""
-        return "tf-idf + logistic regression"
+        return "tf-idf cosine" if isinstance(self.task.kind, Similarity) else "tf-idf + logistic regression"
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Fits vocabulary and weights; the same rows give the same weights.
@@ -68,6 +73,8 @@ class Baseline(Spec):
             SpecError: there are no training rows.
             DataError: the rows hold fewer than two labels, or no words.
         """
+        if isinstance(self.task.kind, Similarity):
+            return (yield from fit_words_of_pairs(self, rows))
         yield from ()
         texts, labels = labelled_texts(self, rows)
         assert rows is not None
@@ -86,6 +93,8 @@ class Baseline(Spec):
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """Predictions from the stored arrays alone; nothing is sent anywhere."""
+        if isinstance(self.task.kind, Similarity):
+            return (yield from predict_words_of_pairs(self, rows, fitted))
         yield from ()
         sent = [text for text in rows.texts if text is not None]
         found: Iterator[Prediction] = iter(())

@@ -1,4 +1,4 @@
-"""The embedding technique: a model turns each text into a vector, and a classifier fitted here answers from it."""
+"""The embedding technique: a model turns each text into a vector, and a head fitted here answers from it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from pydantic import Field, model_validator
 
 from luthier.engine.report import call_record
 from luthier.errors import EndpointError
-from luthier.providers.exchange import Answer, Request
+from luthier.providers.exchange import Answer
 from luthier.spec import Conversation, Fitted, Probe, Spec
+from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.similarity import Similarity
 from luthier.tasks.task import Rows, Task
+from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.automl import check_parts
-from luthier.techniques.heads.head import FittedHead, Head, fit_head
+from luthier.techniques.heads.head import FOR_PAIRS, FittedHead, Head, fit_head
 from luthier.techniques.heads.learners import Predictor, TrainedModel
+from luthier.techniques.heads.pairs import fit_pairs, predict_pairs, training_pairs
 from luthier.techniques.heads.probabilities import ERRORS
 from luthier.techniques.heads.training_set import TrainingSet, assign_folds, labelled_texts, labels_present
 from luthier.techniques.preview import Preview, preview_rows
-from luthier.techniques.vectors import training_vectors, without_vector
+from luthier.techniques.vectors import TextVectors, without_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +42,7 @@ class Embedding(Spec):
     """Vectors of an embedding model, and a classifier over them, the head, that is fitted on training rows.
 
     A text is embedded once per model: the journal keeps the vector. A label without training rows gets probability 0.
+    For pairs of texts the head reads a score from the two vectors.
 
     Examples:
         >>> from luthier.providers.endpoint import embedded
@@ -52,9 +57,10 @@ class Embedding(Spec):
     """
 
     endpoint_block: ClassVar[str] = "embedding"
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, Similarity)
     technique: Literal["embedding"] = "embedding"
     head: Head = Head()
-    """The classifier on top of the vectors; the name of a method alone will do."""
+    """What answers from the vectors; the name of a method alone will do."""
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, for models that can shorten them; their own length when absent."""
 
@@ -66,6 +72,15 @@ class Embedding(Spec):
     def _fits_together(self) -> Self:
         if self.endpoint is None:
             raise ValueError("endpoint is missing; vectors need a model, as in {provider: local, model: wordllama-256}")
+        if self._of_pairs:
+            if self.head.method not in FOR_PAIRS:
+                raise ValueError(
+                    f"head {self.head.method} chooses among labels; for pairs of texts, as in task "
+                    f"{self.task.name!r}, write head: {', '.join(FOR_PAIRS[:-1])} or {FOR_PAIRS[-1]}"
+                )
+            return self
+        if self.head.method in ("cosine", "isotonic"):
+            raise ValueError(f"head {self.head.method} is for pairs of texts; task {self.task.name!r} is none of them")
         if self.head.method in ("ordinal", "regression") and not self.task.ordered:
             raise ValueError(
                 f"head {self.head.method} is for ratings; task {self.task.name!r} has no order: take logistic or automl"
@@ -74,13 +89,17 @@ class Embedding(Spec):
 
     @property
     def needs_training(self) -> bool:
-        """Always."""
-        return True
+        """Always, but for the plain cosine of a pair."""
+        return self.head.method != "cosine"
+
+    @property
+    def _of_pairs(self) -> bool:
+        return isinstance(self.task.kind, Similarity)
 
     def probes(self) -> tuple[Probe, ...]:
         """One text to embed."""
         assert self.endpoint is not None
-        return (Probe(self.endpoint, "embedding", self._settings),)
+        return (Probe(self.endpoint, "embedding", self._embedded.settings),)
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures should know."""
@@ -92,11 +111,14 @@ class Embedding(Spec):
         )
 
     def _tied_to_model(self, fitted: Fitted, models: str) -> tuple[str, ...]:
+        if not self.needs_training:
+            return ()
         return (f"the head of {self.name} was fitted on vectors of {models}: its answers mean nothing",)
 
     def tables(self, fitted: Fitted) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """`trials`, best first; `best` is the best score up to each."""
-        trials: list[Mapping[str, Any]] = [trial for trial in fitted.state["trials"] if trial["score"] is not None]
+        given = fitted.state.get("trials", ())
+        trials: list[Mapping[str, Any]] = [trial for trial in given if trial["score"] is not None]
         if not trials:
             return {}
         sign = 1 if trials[0]["measure"] in ERRORS else -1
@@ -112,6 +134,8 @@ class Embedding(Spec):
         Raises:
             DataError: a table lacks a column.
         """
+        if self._of_pairs:
+            return self._preview_of_pairs(rows, train)
         many = "every different training text"
         if train is not None:
             self.check_columns(train.columns, "the training table")
@@ -119,7 +143,23 @@ class Embedding(Spec):
             texts, _ = self._training_texts(known)
             many = f"{len(dict.fromkeys(texts)):,} training texts"
         notes = [*self.notes(), f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
-        return preview_rows(self, rows, lambda inputs: self._request(str(inputs[self.task.text])), notes)
+        return preview_rows(self, rows, lambda inputs: self._embedded.request(str(inputs[self.task.text])), notes)
+
+    def _preview_of_pairs(self, rows: pd.DataFrame, train: pd.DataFrame | None) -> Preview:
+        many = "every different training text"
+        if train is not None and self.needs_training:
+            self.check_columns(train.columns, "the training table")
+            pairs, _ = training_pairs(self, self.task.rows(train, labelled=True, source="the training table"))
+            many = f"{len({text for pair in pairs for text in pair}):,} training texts"
+        notes = [f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
+        first, second = self.task.text_columns
+        return preview_rows(
+            self,
+            rows,
+            lambda inputs: self._embedded.request(str(inputs[first])),
+            notes if self.needs_training else [],
+            also=lambda inputs: self._embedded.request(str(inputs[second])),
+        )
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Embeds the training texts and fits the head.
@@ -134,11 +174,13 @@ class Embedding(Spec):
                 are refused that fewer than two labels are left.
             Partial: some texts have no vector yet for a reason that may pass.
         """
+        if self._of_pairs:
+            return (yield from fit_pairs(self, self.head.method, self._embedded, rows))
         texts, labels = self._training_texts(rows)
         assert rows is not None
         distinct = list(dict.fromkeys(texts))
-        answers = yield [self._request(text) for text in distinct]
-        vectors, notes = self._vectors(distinct, answers)
+        answers = yield [self._embedded.request(text) for text in distinct]
+        vectors, notes = self._embedded.read(distinct, answers)
         known = [position for position, text in enumerate(texts) if text in vectors]
         if notes and len({labels[i] for i in known}) < 2:
             raise EndpointError(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
@@ -176,8 +218,10 @@ class Embedding(Spec):
         """
         if len(rows):
             self.check_columns(rows.inputs[0])
+        if self._of_pairs:
+            return (yield from predict_pairs(self._embedded, rows, fitted))
         texts = rows.texts
-        requests = [self._request(text) for text in texts if text is not None]
+        requests = [self._embedded.request(text) for text in texts if text is not None]
         answers = iter((yield requests)) if requests else iter(())
         return self._read([None if text is None else next(answers) for text in texts], fitted)
 
@@ -187,8 +231,7 @@ class Embedding(Spec):
         found = [Prediction(None, "empty") if answer is None else without_vector(answer) for answer in answers]
         read = {place: answer for place, answer in enumerate(answers) if answer is not None and found[place] is None}
         for answer in read.values():
-            if len(answer.vector) != fitted.state["dimensions"]:
-                raise EndpointError(self._other_length(len(answer.vector), fitted.state["dimensions"]))
+            self._embedded.check_length(len(answer.vector), fitted.state["dimensions"])
         if not read:
             return [one for one in found if one is not None]
         vectors = np.array([answer.vector for answer in read.values()], dtype=float)
@@ -199,43 +242,14 @@ class Embedding(Spec):
         return [next(predictions) if one is None else one for one in found]
 
     @property
-    def _settings(self) -> dict[str, Any]:
-        return {} if self.dimensions is None else {"dimensions": self.dimensions}
-
-    def _request(self, text: str) -> Request:
-        return Request("embedding", {"input": text, **self._settings})
+    def _embedded(self) -> TextVectors:
+        return TextVectors(self.name, self.base_model, self.dimensions)
 
     def _training_texts(self, rows: Rows | None) -> tuple[list[str], list[str]]:
         """Texts and labels of the rows that have both."""
         if self.head.method == "automl":
             check_parts()
         return labelled_texts(self, rows)
-
-    def _vectors(self, texts: Sequence[str], answers: Sequence[Answer]) -> tuple[dict[str, Any], list[str]]:
-        """The vector of every text that has one, and a note on the others."""
-        found, why = training_vectors(self.name, answers)
-        vectors = {texts[place]: vector for place, vector in found.items()}
-        lengths = sorted(set(map(len, vectors.values())))
-        wanted = self.dimensions if self.dimensions is not None else lengths[0] if lengths else 0
-        for length in lengths:
-            if length != wanted or not length:
-                raise EndpointError(self._other_length(length, wanted))
-        if len(vectors) == len(texts):
-            return vectors, []
-        left_out = f"{len(texts) - len(vectors)} of {len(texts)} training texts{why}"
-        return vectors, [f"{self.base_model} would not embed {left_out}: left out."]
-
-    def _other_length(self, found: int, wanted: int) -> str:
-        if self.dimensions == wanted != found:
-            return (
-                f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers where dimensions: {wanted} "
-                "was asked for. It cannot shorten vectors: leave `dimensions:` out."
-            )
-        return (
-            f"spec {self.name!r}: {self.base_model} gave a vector of {found} numbers, the others have {wanted}: the "
-            "service changed its model. Fit again on vectors asked anew: luthier compare SPEC --fresh, or write "
-            "another `identity:` into the endpoint and type luthier log SPEC --train TABLE."
-        )
 
     def _training_set(self, texts: Sequence[str], labels: Sequence[str], vectors: Mapping[str, Any]) -> TrainingSet:
         import numpy as np

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.estimates import NO_FOLLOW_UPS, estimated
@@ -32,13 +33,14 @@ class Preview:
     Attributes:
         name: name of the spec.
         model: the model that would be asked.
-        requests: one per row; `None` for a row that makes none (blank text, failing template).
+        requests: the first of each row; `None` for a row that makes none (blank text, failing template).
         reasons: why a row makes no request; empty for the others.
         input_tokens: estimated tokens sent for all rows.
         output_tokens: most tokens that may come back for all rows.
         cost_usd: estimated price in US dollars; `None` where it is unknown.
         cost_usd_max: the highest price in US dollars.
         notes: what to know before paying.
+        also: the second request of each row, for techniques that make two.
     """
 
     name: str
@@ -50,11 +52,13 @@ class Preview:
     cost_usd: float | None
     cost_usd_max: float | None
     notes: tuple[str, ...]
+    also: tuple[Request | None, ...] = ()
 
     @property
     def turns(self) -> tuple[tuple[tuple[str, str], ...], ...]:
         """Per row, the role and the text of each turn: `("user", "...")`; a completion has one turn, the `prompt`."""
-        return tuple(() if request is None else turns_of(request) for request in self.requests)
+        both = zip_longest(self.requests, self.also)
+        return tuple(tuple(turn for one in asked if one is not None for turn in turns_of(one)) for asked in both)
 
     @property
     def summary(self) -> str:
@@ -106,7 +110,12 @@ def calibration_note(count: int) -> list[str]:
 
 
 def preview_rows(
-    spec: Spec, table: pd.DataFrame, request: Callable[[Mapping[str, Any]], Request], notes: Sequence[str]
+    spec: Spec,
+    table: pd.DataFrame,
+    request: Callable[[Mapping[str, Any]], Request],
+    notes: Sequence[str],
+    *,
+    also: Callable[[Mapping[str, Any]], Request] | None = None,
 ) -> Preview:
     """The first requests of the rows of a table.
 
@@ -115,6 +124,7 @@ def preview_rows(
         table: the rows to show.
         request: makes the request of a row.
         notes: what to know before paying.
+        also: makes the second request of a row, if it has one.
 
     Raises:
         DataError: the table lacks a column.
@@ -123,8 +133,10 @@ def preview_rows(
     assert endpoint is not None
     frame = frame_of(table, text=spec.task.text)
     spec.check_columns(frame.columns)
-    found = [opening(inputs, spec.task.text_columns, request) for inputs in spec.task.rows(frame).inputs]
-    sent = [asked for asked in found if isinstance(asked, Request)]
+    rows, columns = spec.task.rows(frame).inputs, spec.task.text_columns
+    found = [opening(inputs, columns, request) for inputs in rows]
+    second = [] if also is None else [opening(inputs, columns, also) for inputs in rows]
+    sent = [asked for asked in (*found, *second) if isinstance(asked, Request)]
     price = estimated(sent, endpoint, TokenGuess(), partial(PriceBook().cost, endpoint), NO_FOLLOW_UPS)
     return Preview(
         name=spec.name,
@@ -136,6 +148,7 @@ def preview_rows(
         cost_usd=price.cost_usd,
         cost_usd_max=price.cost_usd_max,
         notes=(*notes, *caching_note(sent, endpoint)),
+        also=tuple(asked if isinstance(asked, Request) else None for asked in second),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from luthier.engine.report import call_record
-from luthier.providers.exchange import Answer
+from luthier.errors import EndpointError
+from luthier.providers.exchange import Answer, Request
 from luthier.tasks.prediction import Prediction
 from luthier.techniques.conversations import all_there, unanswered
 
@@ -15,17 +16,78 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["training_vectors", "without_vector"]
+__all__ = ["TextVectors", "training_vectors", "without_vector"]
 
 
-def without_vector(answer: Answer) -> Prediction | None:
-    """The prediction of a row whose text got no usable vector; `None` if it got one."""
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """Asks a model for the vectors of texts and reads them.
+
+    Attributes:
+        name: of the spec, for messages.
+        model: name of the model.
+        dimensions: length that is asked for; the model's own when `None`.
+    """
+
+    name: str
+    model: str
+    dimensions: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Fields of a request beside its text."""
+        return {} if self.dimensions is None else {"dimensions": self.dimensions}
+
+    def request(self, text: str) -> Request:
+        """The request for the vector of a text."""
+        return Request("embedding", {"input": text, **self.settings})
+
+    def read(self, texts: Sequence[str], answers: Sequence[Answer]) -> tuple[dict[str, Any], list[str]]:
+        """The vector of every training text that has one, and a note on the others.
+
+        Raises:
+            EndpointError: vectors differ in length, or have another length than was asked for.
+            Partial: some have no vector yet, for a reason that may pass.
+        """
+        found, why = training_vectors(self.name, answers)
+        vectors = {texts[place]: vector for place, vector in found.items()}
+        lengths = sorted(set(map(len, vectors.values())))
+        wanted = self.dimensions if self.dimensions is not None else lengths[0] if lengths else 0
+        for length in lengths:
+            self.check_length(length, wanted)
+        if len(vectors) == len(texts):
+            return vectors, []
+        left_out = f"{len(texts) - len(vectors)} of {len(texts)} training texts{why}"
+        return vectors, [f"{self.model} would not embed {left_out}: left out."]
+
+    def check_length(self, found: int, wanted: int) -> None:
+        """Refuses a vector that is not as long as the others.
+
+        Raises:
+            EndpointError: it is not, or is empty; the message says why that may be.
+        """
+        if found == wanted and found:
+            return
+        if self.dimensions == wanted != found:
+            raise EndpointError(
+                f"spec {self.name!r}: {self.model} gave a vector of {found} numbers where dimensions: {wanted} "
+                "was asked for. It cannot shorten vectors: leave `dimensions:` out."
+            )
+        raise EndpointError(
+            f"spec {self.name!r}: {self.model} gave a vector of {found} numbers, the others have {wanted}: the "
+            "service changed its model. Fit again on vectors asked anew: luthier compare SPEC --fresh, or write "
+            "another `identity:` into the endpoint and type luthier log SPEC --train TABLE."
+        )
+
+
+def without_vector(*answers: Answer) -> Prediction | None:
+    """The prediction of a row one of whose texts got no usable vector; `None` if all got one."""
     import numpy as np
 
-    broken = unanswered([answer])
-    if broken is None and not np.isfinite(answer.vector).all():
+    broken = unanswered(answers)
+    if broken is None and not all(np.isfinite(answer.vector).all() for answer in answers):
         error = "the vector holds values that are no numbers"
-        return Prediction(None, "failed", error=error, call=replace(call_record([answer]), raw=None))
+        return Prediction(None, "failed", error=error, call=replace(call_record(answers), raw=None))
     return broken
 
 

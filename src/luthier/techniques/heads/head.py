@@ -18,9 +18,12 @@ from luthier.techniques.heads.probabilities import HeadScorer
 from luthier.techniques.heads.training_set import TrainingSet
 from luthier.techniques.heads.trials import Trial, TrialRunner, plain, run_paths
 
-__all__ = ["Head", "HeadMethod", "FittedHead", "fit_head"]
+__all__ = ["FOR_PAIRS", "Head", "HeadMethod", "FittedHead", "fit_head"]
 
-HeadMethod = Literal["logistic", "ordinal", "regression", "automl"]
+HeadMethod = Literal["logistic", "ordinal", "regression", "automl", "cosine", "isotonic"]
+
+FOR_PAIRS: tuple[HeadMethod, ...] = ("cosine", "isotonic", "regression")
+"""For pairs of texts; the others choose among labels."""
 
 DEFAULT_TRIALS = 30
 
@@ -43,7 +46,7 @@ PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
 
 
 class Head(SettingsBlock):
-    """The classifier on top of the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
+    """What answers from the vectors; `head: ordinal` is short for `head: {method: ordinal}`.
 
     Settings are chosen by cross-validation on the training rows.
     """
@@ -52,7 +55,10 @@ class Head(SettingsBlock):
     method: HeadMethod = "logistic"
     """`logistic` (regression over the labels); for ratings also `ordinal` (a logistic regression per bound
     between labels) and `regression` (ridge, on the labels' values); `automl` (FLAML chooses among these,
-    LightGBM and XGBoost; needs the extra `automl`)."""
+    LightGBM and XGBoost; needs the extra `automl`).
+    For pairs of texts: `cosine` (of the two vectors, 0 and below for the lowest score, 1 for the highest; needs no
+    training rows), `isotonic` (a rising curve over the cosine, fitted on training rows) and `regression` (that curve,
+    and a ridge on how the vectors differ where it does better on held-out rows)."""
     trials: int | None = Field(default=None, ge=1)
     """For `automl`: number of trials; 30 where neither trials nor seconds are given. The same rows and seed then give
     the same model."""
