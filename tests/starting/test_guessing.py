@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from luthier.errors import DataError
-from luthier.starting.guessing import Guess, guess_columns, guess_task
-from luthier.techniques.zero_shot import words_for
+from luthier.starting.columns import guess_columns
+from luthier.starting.guessing import Guess, guess_task
+from luthier.tasks.label_questions import words_of
 
 
 def guess(cells: list[object], **settings: object) -> Guess:
@@ -66,7 +67,7 @@ def test_a_missing_column_names_its_option() -> None:
 
 
 def test_words_for_stars_begin_with_different_letters() -> None:
-    words = words_for(guess([1, 2, 3, 4, 5]).task)
+    words = words_of(guess([1, 2, 3, 4, 5]).task.closed_set)
     assert words is not None
     assert len({word[0] for word in words.values()}) == 5
 

@@ -12,12 +12,12 @@ from luthier.evaluation.metrics import evaluate
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Spec
 from luthier.tasks.deciding import best_label, best_labels, fit_thresholds, ranks_between
+from luthier.tasks.label_questions import words_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding
 from luthier.techniques.decision import default_question
 from luthier.techniques.heads.probabilities import around_value
-from luthier.techniques.zero_shot import words_for
 from tests.conversing import ENDPOINT, hold, rows, silence
 from tests.techniques.heads.vectors import embeds
 
@@ -110,7 +110,7 @@ def test_a_decision_names_and_offers_the_lowest_level_first(task: Task) -> None:
 
 def test_words_for_bare_numbers_follow_their_values() -> None:
     five = Task("stars", type="rating", labels=[5, 4, 3, 2, 1])
-    words = words_for(five)
+    words = words_of(five.closed_set)
     assert words is not None
     assert (words["1"], words["5"]) == ("terrible", "excellent")
 

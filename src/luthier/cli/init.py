@@ -23,6 +23,14 @@ def init(
         str | None,
         typer.Option("--label", metavar="COLUMN", help="Column that holds the truth; guessed and shown when absent."),
     ] = None,
+    type_name: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="What is asked: a type of docs/tasks.md, or module:NAME; rating or classification by default.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the task; the label column's by default.")] = None,
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="A,B,C", help="The labels in order, where the guess is wrong.")
@@ -34,7 +42,7 @@ def init(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write a task and specs for your own table. The labels and their order are guessed and shown."""
+    """Write a task and specs for your own table. What is in the table is guessed and shown."""
     from luthier import api
     from luthier.starting.init import init_from_table
     from luthier.terminals import visible
@@ -44,6 +52,7 @@ def init(
         text=text,
         label=label,
         name=name,
+        type_name=type_name,
         labels=[part.strip() for part in labels.split(",")] if labels else None,
         folder=folder,
         overrides=api.read_endpoint(endpoint) if endpoint else None,

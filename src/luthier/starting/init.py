@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
-from luthier.starting.guessing import Guess, guess_columns, guess_task
+from luthier.starting.columns import guess_columns
+from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
 from luthier.starting.spec_files import EMBEDDED, asks_embedded, example_count, write_specs
 from luthier.tables import how_saved, is_standard, read_table, write_frame
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["InitReport", "sizes_of", "init_from_table"]
+
+MOST_SHOWN, MOST_BARS = 50, 20
+"""With more labels than the first number only so many, the most frequent, are shown."""
 
 SPLIT = ("train", "validation", "test")
 
@@ -43,17 +47,17 @@ class InitReport:
     sizes: Sizes | None
 
     def __str__(self) -> str:
-        task, counts = self.guess.task, self.guess.counts
-        width, most = max(map(len, task.labels)), max(counts.values()) or 1
+        task = self.guess.task
+        read = " and ".join(map(repr, task.text_columns))
         folder = self.specs[0].parent
         train, _, test = map(str, self.tables) if self.tables else ("TRAIN_TABLE", "", "TEST_TABLE")
         lines = [
             *self.notes,
-            f"task {task.name!r}: {task.type}, reads {task.text!r}, answers {task.label!r}",
-            *(f"  {label:<{width}} {n:>8,}  {'█' * round(24 * n / most)}" for label, n in counts.items()),
+            f"task {task.name!r}: {task.type}, reads {read}, answers {task.label!r}",
+            *_bars(self.guess.counts),
             *(f"  ({reason})" for reason in self.guess.reasons),
             "written: " + ", ".join(map(str, [*self.specs, *self.tables])),
-            "Look the files over; a wrong label or order is corrected in task.yaml. Then:",
+            "Look the files over; what is wrong is corrected in task.yaml. Then:",
             f"  luthier check {folder}",
             f"  luthier compare {folder} --test {test} --train {train}"
             + ("" if self.sizes is None else f" --limit {self.sizes.rows}\n{self.sizes}"),
@@ -63,6 +67,15 @@ class InitReport:
         return "\n".join(lines)
 
 
+def _bars(counts: Mapping[str, int]) -> list[str]:
+    """A line per entry, as long as it is frequent; of very many the most frequent."""
+    shown = dict(sorted(counts.items(), key=lambda one: -one[1])[:MOST_BARS]) if len(counts) > MOST_SHOWN else counts
+    width, most = max(map(len, shown), default=0), max(shown.values(), default=0) or 1
+    lines = [f"  {name:<{width}} {n:>8,}  {'█' * round(24 * n / most)}" for name, n in shown.items()]
+    rest = len(counts) - len(shown)
+    return lines + ([f"  and {rest:,} more, {min(counts.values()):,} to {min(shown.values()):,} each"] if rest else [])
+
+
 def init_from_table(
     data: Path,
     *,
@@ -70,6 +83,7 @@ def init_from_table(
     label: str | None = None,
     name: str | None = None,
     labels: list[str] | None = None,
+    type_name: str | None = None,
     folder: Path = Path("models"),
     overrides: Mapping[str, Any] | None = None,
     split: bool = False,
@@ -84,9 +98,9 @@ def init_from_table(
     """
     frame = read_table(data)
     saved = how_saved(data)
-    text, label, reasons = guess_columns(frame, text, label)
+    text, label, reasons = guess_columns(frame, text, label, type_name)
     notes = [f"{data}: {saved}", *reasons] if saved else list(reasons)
-    guess = guess_task(frame, text=text, label=label, name=name, labels=labels)
+    guess = guess_task(frame, text=text, label=label, name=name, labels=labels, type_name=type_name)
     parts = guess.task.split(frame) if split else ()
     targets, kept = split_targets(data, frame, replace=replace) if split else ([], "")
     sizes = sizes_of(frame, guess.task) if asks_embedded(overrides) else None
@@ -94,10 +108,11 @@ def init_from_table(
     for target, part in zip(targets, parts, strict=False):
         write_frame(part, target)
     notes += [kept] if kept else []
-    if overrides is not None and "embedding" not in overrides:
+    embedding = [spec.stem for spec in specs if "technique: embedding" in spec.read_text(encoding="utf-8")]
+    if overrides is not None and "embedding" not in overrides and embedding:
         notes.append(
-            f"{guess.task.name}-embedding asks the embedded server, {EMBEDDED['model']}: the endpoint file has no "
-            "`embedding:` block with a model that embeds."
+            f"{' and '.join(embedding)} {'asks' if len(embedding) == 1 else 'ask'} the embedded server, "
+            f"{EMBEDDED['model']}: the endpoint file has no `embedding:` block with a model that embeds."
         )
     return InitReport(guess, tuple(specs), tuple(targets), data, tuple(notes), sizes)
 
@@ -157,5 +172,11 @@ def _row_set(frame: pd.DataFrame) -> set[tuple[str, ...]]:
 
 def sizes_of(frame: pd.DataFrame, task: Task) -> Sizes:
     """How much of a labelled table the embedded model is asked by default."""
-    given = frame[[task.text, task.label]].dropna()
-    return sizes_for(given[task.text].tolist(), given[task.label].tolist(), example_count(task))
+    rows = task.rows(frame)
+    known = [(text, label) for text, label in zip(rows.texts, rows.labels, strict=True) if None not in (text, label)]
+    # Truths that are no labels all count as one: any short text may be an example.
+    labels = [label if task.labels else "" for _, label in known]
+    methods = {one.settings.get("answer", {}).get("method") for one in task.kind.starting_specs()}
+    answers = [task.kind.as_answer(label, as_json="json" in methods) for _, label in known]
+    written = answers if "score" not in methods else None
+    return sizes_for([text for text, _ in known], labels, example_count(task), written)

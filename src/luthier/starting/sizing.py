@@ -13,6 +13,9 @@ CALIBRATION_ROWS = 20
 TOKENS_PER_SECOND = 400
 """What the embedded model reads on two cores."""
 
+TOKENS_WRITTEN_PER_SECOND = 20
+"""What it writes meanwhile, held to a JSON schema."""
+
 SECONDS = 45
 """What both prompts may take together; starting the model and the other specs need the rest of the minute."""
 
@@ -26,6 +29,8 @@ FEW_SHOT_CALLS = 1.1
 """Calls per row, as measured: some answers need one more token to tell the labels apart."""
 
 FEWEST_ROWS, MOST_ROWS = 20, 100
+FEWEST_WRITTEN = 10
+"""Rows at the least where answers are written out, which takes longer than comparing probabilities."""
 
 LONGEST_TEXT = 400
 """Characters after which texts are cut, if more than `FEW` of them are longer."""
@@ -47,39 +52,47 @@ class Sizes:
         text_characters: where texts are cut; `None` where few are longer.
         cut_share: share of the texts that are longer.
         example_characters: length of the longest example.
+        is_calibrated: whether prompts are calibrated to the words of their labels.
     """
 
     rows: int
     text_characters: int | None
     cut_share: float
     example_characters: int
+    is_calibrated: bool = True
 
     def __str__(self) -> str:
         cut = (
             f",\n  texts are cut after {self.text_characters} characters (truncate in the templates); "
             f"{self.cut_share:.0%} of them are longer"
         )
+        calibrated = f",\n  {CALIBRATION_ROWS} training rows calibrate each prompt (calibration_rows)"
         return (
             "The embedded model is small and answers one call at a time. So that a comparison ends within about a "
             "minute on two cores,\n"
             f"  --limit {self.rows} takes {self.rows} of the test rows,\n"
-            f"  examples are texts of at most {self.example_characters} characters (max_characters),\n"
-            f"  {CALIBRATION_ROWS} training rows calibrate each prompt (calibration_rows)"
+            f"  examples are texts of at most {self.example_characters} characters (max_characters)"
+            f"{calibrated if self.is_calibrated else ''}"
             f"{'' if self.text_characters is None else cut}.\nFor a service, raise these or remove them."
         )
 
 
-def sizes_for(texts: Sequence[object], labels: Sequence[object], examples: int) -> Sizes:
+def sizes_for(
+    texts: Sequence[object], labels: Sequence[object], examples: int, answers: Sequence[str] | None = None
+) -> Sizes:
     """The sizes that suit a labelled table.
 
     Args:
         texts: those of the table.
         labels: theirs, in the same order.
         examples: number of examples in front of a row.
+        answers: what a model has to write for each, in the same order; absent where labels are compared by probability.
 
     Examples:
         >>> sizes_for(["word " * 10] * 50, ["a", "b"] * 25, 4)
-        Sizes(rows=60, text_characters=None, cut_share=0.0, example_characters=50)
+        Sizes(rows=60, text_characters=None, cut_share=0.0, example_characters=50, is_calibrated=True)
+        >>> sizes_for(["word " * 10] * 50, [""] * 50, 4, ['{"price": 12.5}'] * 50).rows
+        50
     """
     lengths = [len(str(text)) for text in texts]
     longer = sum(length > LONGEST_TEXT for length in lengths) / max(1, len(lengths))
@@ -93,6 +106,11 @@ def sizes_for(texts: Sequence[object], labels: Sequence[object], examples: int) 
     shown = -(-max(usual, min(needed, LONGEST_TEXT), 20) // 10) * 10
     text = sum(min(length, cut or length) for length in lengths) / max(1, len(lengths)) / CHARACTERS_PER_TOKEN
     example = EXAMPLE_TOKENS + 0.7 * min(shown, cut or shown) / CHARACTERS_PER_TOKEN
+    if answers is not None:
+        written = sum(map(len, answers)) / max(1, len(answers)) / CHARACTERS_PER_TOKEN
+        seconds = (2 * (PROMPT_TOKENS + text) + examples * (example + written)) / TOKENS_PER_SECOND
+        rows = int(SECONDS / (seconds + 2 * written / TOKENS_WRITTEN_PER_SECOND))
+        return Sizes(max(FEWEST_WRITTEN, min(MOST_ROWS, rows // 10 * 10)), cut, longer, shown, is_calibrated=False)
     per_row = ZERO_SHOT_CALLS * (PROMPT_TOKENS + text)
     per_row += FEW_SHOT_CALLS * (PROMPT_TOKENS + text + examples * example)
     rows = int(SECONDS * TOKENS_PER_SECOND / per_row) - CALIBRATION_ROWS

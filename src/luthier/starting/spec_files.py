@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,21 @@ from luthier.errors import DataError
 from luthier.outputs import check_file, write_file
 from luthier.starting.sizing import CALIBRATION_ROWS, Sizes
 from luthier.tasks.task import Task
-from luthier.techniques.zero_shot import words_for, zero_shot_prompt
+from luthier.tasks.types import StartingSpec
+from luthier.techniques.registry import TECHNIQUES
+from luthier.techniques.zero_shot import zero_shot_prompt
 
 __all__ = ["EMBEDDED", "EXAMPLE_ENDPOINTS", "asks_embedded", "example_count", "write_specs"]
-
-CALIBRATION_ROWS_OF_A_SERVICE = 60
 
 METHODS = {
     "score": "the label the model finds likeliest; text and json read what it writes",
     "text": "the label is read from what the model writes; score compares probabilities",
     "json": "the model writes JSON with a label in it; score compares probabilities",
+}
+
+METHODS_WITHOUT_LABELS = {
+    "json": "answers are held to a JSON schema; text reads what the model writes",
+    "text": "the answer is what the model writes; json holds it to a schema",
 }
 
 EXAMPLE_ENDPOINTS = Path(__file__).resolve().parent / "endpoints"
@@ -34,8 +39,11 @@ EMBEDDED = {"provider": "local", "model": "wordllama-256"}
 DEFAULT_BLOCKS = {"endpoint": {"provider": "local", "model": "smollm2-135m-instruct"}}
 """By default prompts ask the embedded server, which needs no key."""
 
-MOST_DEFAULT_EXAMPLES = 40
-"""More would make every prompt long and expensive; with more labels some have no example, and the spec says so."""
+ASKING = tuple(name for name in TECHNIQUES if name != "baseline")
+"""Techniques that ask a model."""
+
+MOST_ON_A_LINE = 50
+"""More labels stand one below the other."""
 
 
 def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
@@ -44,8 +52,8 @@ def asks_embedded(overrides: Mapping[str, Any] | None) -> bool:
 
 
 def example_count(task: Task) -> int:
-    """Number of examples in the few-shot spec: one per label, at most `MOST_DEFAULT_EXAMPLES`."""
-    return max(4, min(len(task.labels), MOST_DEFAULT_EXAMPLES))
+    """The most examples that a starting spec of the task shows."""
+    return max((spec.examples for spec in task.kind.starting_specs()), default=0)
 
 
 def write_specs(
@@ -56,13 +64,13 @@ def write_specs(
     replace: bool = False,
     sizes: Sizes | None = None,
 ) -> list[Path]:
-    """Writes `task.yaml`, a baseline, an embedding spec, two prompts, and `endpoints/` to ask them elsewhere.
+    """Writes `task.yaml`, the specs its type starts with, and `endpoints/` to ask them elsewhere.
 
     Args:
         task: the task the specs refer to.
         folder: where they go.
-        overrides: blocks of the prompts as an endpoint file has them, with the `embedding` block of the embedding
-            spec; what is absent asks the embedded server.
+        overrides: blocks of the prompts as an endpoint file has them, with the `embedding` block of specs that embed;
+            what is absent asks the embedded server.
         replace: whether files of these names may be written over.
         sizes: limits on texts and examples for prompts to the embedded model.
 
@@ -74,10 +82,7 @@ def write_specs(
         sizes = None
     texts = {
         "task.yaml": task_text(task),
-        f"{task.name}-baseline.yaml": baseline_text(task),
-        f"{task.name}-embedding.yaml": embedding_text(task, blocks),
-        f"{task.name}-zero-shot.yaml": prompt_text(task, blocks, examples=0, sizes=sizes),
-        f"{task.name}-few-shot.yaml": prompt_text(task, blocks, examples=example_count(task), sizes=sizes),
+        **{f"{task.name}-{one.name}.yaml": spec_text(task, one, blocks, sizes) for one in task.kind.starting_specs()},
     }
     there = [name for name in texts if (folder / name).exists()]
     if there and not replace:
@@ -101,73 +106,92 @@ def write_specs(
 def task_text(task: Task) -> str:
     """The task as a commented YAML file."""
     document = task.document()
-    labels, raters = document.pop("labels"), document.pop("raters", None)
-    order = "lowest first" if task.ordered else "in any order"
+    labels, raters = document.pop("labels", None), document.pop("raters", None)
     lines = [
         "# The question. Specs refer to this file; every row, model and figure is read under it.",
         yaml.safe_dump(document, sort_keys=False, allow_unicode=True).strip(),
-        f"labels: {json.dumps(labels, ensure_ascii=False)}   # every answer that counts, {order}",
     ]
+    if labels:
+        order = "lowest first" if task.ordered else "in any order"
+        what = f"every answer that counts, {order}" if task.labels else "all there are, in any order"
+        lines += _listed_labels(labels, what)
     if raters:
         lines.append(f"raters: {json.dumps(raters)}   # single people's labels: the human ceiling of the leaderboard")
     return "\n".join(lines) + "\n"
 
 
-def baseline_text(task: Task) -> str:
-    """The spec that every other one has to beat."""
-    return (
-        "# TF-IDF and logistic regression: free, fast, and what a language model has to beat.\n"
-        f"name: {task.name}-baseline\ntask: task.yaml\ntechnique: baseline\n"
-    )
+def _listed_labels(labels: Sequence[str], what: str) -> list[str]:
+    quoted = [json.dumps(label, ensure_ascii=False) for label in labels]
+    if len(labels) <= MOST_ON_A_LINE:
+        return [f"labels: [{', '.join(quoted)}]   # {what}"]
+    return [f"labels:   # {what}", *(f"  - {label}" for label in quoted)]
 
 
-def embedding_text(task: Task, blocks: Mapping[str, Any]) -> str:
-    """An embedding spec with the head that measured best on such tasks (docs/embedding.md)."""
-    head, others = ("ordinal", "logistic, regression, automl") if task.ordered else ("logistic", "automl")
-    return (
-        "# Texts as vectors of an embedding model, and a small model learned on them: one cheap call per text.\n"
-        f"name: {task.name}-embedding\ntask: task.yaml\ntechnique: embedding\n"
-        f"head: {head}            # or {others}\n" + _block("endpoint", blocks.get("embedding", EMBEDDED)) + "\n"
-    )
+def spec_text(task: Task, spec: StartingSpec, blocks: Mapping[str, Any], sizes: Sizes | None = None) -> str:
+    """A spec as a commented YAML file.
 
-
-def prompt_text(task: Task, blocks: Mapping[str, Any], *, examples: int, sizes: Sizes | None = None) -> str:
-    """A prompt spec, zero-shot or with examples from the training rows."""
-    words = words_for(task)
-    written = zero_shot_prompt(task, cut_after=None if sizes is None else sizes.text_characters)
-    cut = sizes is not None and sizes.text_characters is not None
-    shown = f"count: {examples}, select: balanced, seed: 7"
-    rows = CALIBRATION_ROWS if asks_embedded(blocks) else CALIBRATION_ROWS_OF_A_SERVICE
-    answer = {"method": "score", "calibration_rows": rows, **blocks.get("answer", {})}
-    lines = [
-        f"# The prompt with {examples} labelled examples in front, taken evenly from the training rows."
-        if examples
-        else "# The prompt alone.",
-        f"name: {task.name}-{'few' if examples else 'zero'}-shot",
-        "task: task.yaml",
-        "technique: prompt",
-        "prompt:",
-        # What is the same for all rows comes first: services cache it.
-        "  system: |-",
-        f"    {written['system']}",
-    ]
-    if sizes is not None and cut:
-        lines.append("  # truncate: texts are cut after so many characters, to ask the embedded model less.")
-    lines += ["  template: |-", *(f"    {line}" for line in written["template"].splitlines())]
-    if examples and sizes is not None:
-        lines.append(f"  examples: {{{shown}, max_characters: {sizes.example_characters}}}")
-        lines.append("  # max_characters: only texts as short as that are examples, to ask the embedded model less.")
-    elif examples:
-        lines.append(f"  examples: {{{shown}}}")
-    lines += ["answer:", f"  method: {answer['method']}            # {METHODS[answer['method']]}"]
-    if words:
-        pairs = ", ".join(f"{json.dumps(label)}: {word}" for label, word in words.items())
-        lines.append(f"  words: {{{pairs}}}")
-    if rows := answer["calibration_rows"]:
-        lines.append(f"  calibration_rows: {rows}     # training rows that show how much the model likes each word")
-    lines += [_block(name, blocks[name]) for name in ("decoding", "endpoint") if name in blocks]
+    Args:
+        task: the question, in `task.yaml` beside it.
+        spec: what it is.
+        blocks: as an endpoint file has them.
+        sizes: limits on texts and examples for the embedded model.
+    """
+    settings = dict(spec.settings)
+    technique = settings.pop("technique")
+    answer = settings.pop("answer", {})
+    lines = [f"# {spec.comment}", f"name: {task.name}-{spec.name}", "task: task.yaml", f"technique: {technique}"]
+    if technique == "prompt":
+        lines += _prompt_lines(task, spec, sizes)
+        lines += _answer_lines(task, answer, blocks)
+        settings = {**({"decoding": blocks["decoding"]} if "decoding" in blocks else {}), **settings}
+    for key, value in settings.items():
+        remark = f"            # {spec.remarks[key]}" if key in spec.remarks else ""
+        lines.append(_block(key, value) + remark)
+    if technique in ASKING and "endpoint" not in settings:
+        block = TECHNIQUES[technique].endpoint_block
+        lines.append(_block("endpoint", blocks.get(block, EMBEDDED)))
     return "\n".join(lines) + "\n"
 
 
-def _block(name: str, values: Mapping[str, Any]) -> str:
-    return yaml.safe_dump({name: dict(values)}, sort_keys=False, allow_unicode=True).strip()
+def _prompt_lines(task: Task, spec: StartingSpec, sizes: Sizes | None) -> list[str]:
+    written = zero_shot_prompt(task, cut_after=None if sizes is None else sizes.text_characters)
+    # What is the same for all rows comes first: services cache it.
+    lines = ["prompt:", "  system: |-", *(f"    {line}" for line in written["system"].splitlines())]
+    if sizes is not None and sizes.text_characters is not None:
+        lines.append("  # truncate: texts are cut after so many characters, to ask the embedded model less.")
+    lines += ["  template: |-", *(f"    {line}" for line in written["template"].splitlines())]
+    shown = f"count: {spec.examples}, select: {spec.select}, seed: 7"
+    if spec.examples and sizes is not None:
+        lines.append(f"  examples: {{{shown}, max_characters: {sizes.example_characters}}}")
+        lines.append("  # max_characters: only texts as short as that are examples, to ask the embedded model less.")
+    elif spec.examples:
+        lines.append(f"  examples: {{{shown}}}")
+    return lines
+
+
+def _answer_lines(task: Task, given: Mapping[str, Any], blocks: Mapping[str, Any]) -> list[str]:
+    # What an endpoint file says of answers is for models without log-probabilities; a schema stays one.
+    answer = dict(given)
+    if "calibration_rows" in answer and asks_embedded(blocks):
+        answer["calibration_rows"] = CALIBRATION_ROWS
+    if answer.get("method") == "score":
+        answer |= blocks.get("answer", {})
+    methods = METHODS if task.labels else METHODS_WITHOUT_LABELS
+    lines = ["answer:"]
+    for key, value in answer.items():
+        if key == "method":
+            lines.append(f"  method: {value}            # {methods[value]}")
+        elif key == "words":
+            pairs = ", ".join(f"{json.dumps(label)}: {word}" for label, word in value.items())
+            lines.append(f"  words: {{{pairs}}}")
+        elif key == "calibration_rows":
+            told = "training rows that show how much the model likes each word"
+            lines += [f"  calibration_rows: {value}     # {told}"] if value else []
+        else:
+            lines += [f"  {line}" for line in _block(key, value).splitlines()]
+    return lines
+
+
+def _block(name: str, value: Any) -> str:
+    plain = dict(value) if isinstance(value, Mapping) else value
+    return yaml.safe_dump({name: plain}, sort_keys=False, allow_unicode=True).strip()

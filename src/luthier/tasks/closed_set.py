@@ -8,9 +8,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from luthier.tasks.answers import LabelReader
+from luthier.tasks.label_guessing import guessed_classes, guessed_rating
+from luthier.tasks.label_questions import label_question, label_specs
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import Spellings, composed, number_of
-from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType, TypeSettings
+from luthier.tasks.types import (
+    AnswerRead,
+    Column,
+    Floats,
+    GuessedSettings,
+    Judged,
+    Measure,
+    Plots,
+    StartingSpec,
+    TaskType,
+    TypeSettings,
+)
 
 if TYPE_CHECKING:
     from luthier.tasks.label_metrics import LabelArrays
@@ -104,6 +117,14 @@ class ClosedSet(TaskType):
     def schema(self, words: Sequence[str]) -> dict[str, Any]:
         """One of the words."""
         return {"type": "string", "enum": list(words)}
+
+    def question(self) -> str:
+        """Which of the labels, or of the words for them, fits."""
+        return label_question(self)
+
+    def starting_specs(self) -> tuple[StartingSpec, ...]:
+        """A baseline, an embedding spec and two prompts whose answers are compared by probability."""
+        return label_specs(self)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -225,6 +246,11 @@ class Classes(ClosedSet):
 
     headline = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
 
+    @classmethod
+    def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
+        """The labels there are."""
+        return guessed_classes(table[label])
+
     def ranking(self) -> str:
         """F1 by label, weighted by how often each is true."""
         return "weighted_f1"
@@ -235,6 +261,11 @@ class Ratings(ClosedSet):
 
     ordered = True
     headline = ("qwk", "mae", "accuracy", "weighted_f1", "log_loss")
+
+    @classmethod
+    def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
+        """The labels there are, lowest first."""
+        return guessed_rating(table[label])
 
     def ranking(self) -> str:
         """Quadratic weighted kappa.

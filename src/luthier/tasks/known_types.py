@@ -13,7 +13,7 @@ from luthier.tasks.generation import FreeText
 from luthier.tasks.similarity import Similarity
 from luthier.tasks.types import TaskType, TypeSettings
 
-__all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type"]
+__all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type", "type_of_name"]
 
 TASK_TYPES: dict[str, type[TaskType]] = {
     "classification": Classes,
@@ -36,7 +36,7 @@ def task_type(name: str, labels: tuple[str, ...], settings: TypeSettings) -> Tas
     Raises:
         ValueError: there is none of this name, or labels or settings are none of its own.
     """
-    found = _found(name)
+    found = type_of_name(name)
     if isinstance(found, type):
         return found.variant(settings.given).of(labels, settings)
     if labels or settings.given:
@@ -54,11 +54,16 @@ def settings_class(name: str, given: Mapping[str, Any]) -> type[TypeSettings]:
     Raises:
         ValueError: there is no type of this name.
     """
-    found = _found(name)
+    found = type_of_name(name)
     return found.variant(given).Settings if isinstance(found, type) else TypeSettings
 
 
-def _found(name: str) -> TaskType | type[TaskType]:
+def type_of_name(name: str) -> TaskType | type[TaskType]:
+    """The class of a type, or the instance that `module:NAME` stands for.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     if name in TASK_TYPES:
         return TASK_TYPES[name]
     module, _, attribute = name.partition(":")

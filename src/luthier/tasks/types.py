@@ -15,6 +15,7 @@ from luthier.tables import text_series
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, as_json, is_whole, values_under
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import short
+from luthier.tasks.starting_specs import GuessedSettings, StartingSpec
 from luthier.tasks.thoughts import spoken
 
 if TYPE_CHECKING:
@@ -179,38 +180,6 @@ class TypeSettings(BaseModel):
         return isinstance(other, TypeSettings) and self._key == other._key
 
 
-@dataclass(frozen=True, slots=True)
-class StartingSpec:
-    """A spec that `luthier init` writes for a task.
-
-    Attributes:
-        name: what the name of the task is continued with, as in `TASK-baseline`.
-        comment: a sentence above it in the file.
-        settings: `technique` and the blocks of it, as in YAML; the endpoint is filled in.
-        examples: few-shot examples of a prompt, whose wording is the task's `question`.
-    """
-
-    name: str
-    comment: str
-    settings: Mapping[str, Any]
-    examples: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class GuessedSettings:
-    """What a type makes of a labelled table.
-
-    Attributes:
-        settings: keys of the task beside `name`, `type`, `text` and `label`, such as `labels`.
-        reasons: why; a sentence each, shown to the user.
-        counts: rows by what is in them, shown as bars.
-    """
-
-    settings: Mapping[str, Any]
-    reasons: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-
 class TaskType(ABC):
     """A kind of question. A closed set of labels is one (`closed_set.py`); docs/tasks.md writes another in full."""
 
@@ -373,7 +342,10 @@ class TaskType(ABC):
         return json.dumps({self.value_name: value}, ensure_ascii=False) if as_json else self.written(value)
 
     def question(self) -> str:
-        """What a plain prompt asks, before any text: the system turn of the specs that `luthier init` writes."""
+        """What a plain prompt asks, before any text: the system turn of the specs that `luthier init` writes.
+
+        It is a template: `{{ words | join(', ') }}` lists what a closed set is answered with.
+        """
         return f"What is the {self.value_name} of each text?"
 
     def starting_specs(self) -> tuple[StartingSpec, ...]:
@@ -398,7 +370,8 @@ class TaskType(ABC):
             label: the column with the truth.
 
         Raises:
-            ValueError: it holds nothing of this type; says what it should hold.
+            ValueError: it holds nothing of this type; says what it should hold, without a full stop. Without `--type`
+                and without labels, `luthier init` names the types that raise none.
         """
         return GuessedSettings({})
 
