@@ -39,7 +39,7 @@ FLOORS: list[set[str]] = [
     {"scoring"},
     {"experiments"},
     {"tuning"},
-    {"auditing", "importing", "improving", "sweeps"},
+    {"auditing", "importing", "improving", "judging", "sweeps"},
     {"deployments", "history", "responsible_ai"},
     {"model_choice"},
     {"api"},

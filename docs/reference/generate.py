@@ -121,6 +121,16 @@ PAGES = (
         ),
     ),
     Page(
+        "judge.md",
+        "Judging answers",
+        "Answers rated by a model; see [judge.md](../judge.md).",
+        (
+            "judge", "Judgement", "luthier.judging.judgement_facts:JudgementFacts",
+            "luthier.judging.judgement_facts:JudgedSpec", "luthier.judging.judgement_facts:JudgedPair",
+            "luthier.judging.judgement_facts:HumanAgreement",
+        ),
+    ),
+    Page(
         "sweeps.md",
         "Sweeps",
         "A search over the settings of a spec; see [sweep.md](../sweep.md).",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from luthier.api import ImportReport as ImportReport
     from luthier.api import Improvement as Improvement
     from luthier.api import Job as Job
+    from luthier.api import Judgement as Judgement
     from luthier.api import Model as Model
     from luthier.api import ModelList as ModelList
     from luthier.api import ModelSheet as ModelSheet
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from luthier.api import fit as fit
     from luthier.api import import_from as import_from
     from luthier.api import improve as improve
+    from luthier.api import judge as judge
     from luthier.api import list_deployments as list_deployments
     from luthier.api import load as load
     from luthier.api import log as log
@@ -98,11 +100,11 @@ if TYPE_CHECKING:
 _ROOMS = {
     room: names.split()
     for room, names in {
-        "luthier.api": "Board Boards Deployment ImportReport Improvement Job Model ModelList ModelSheet Plan "
-        "PromptList RaiReport ReportPage RetiringModels ServerSettings SpecResult Sweep TryOut adopt attach_job audit "
-        "catalogue check compare compare_checkpoints compare_tables deploy deployment describe_model fit "
-        "import_from improve list_deployments load log open_sweep plan preview promote prompts rai rank_models "
-        "refresh_catalogue report retiring score spark_scorer stop_sweep sweep try_out tune",
+        "luthier.api": "Board Boards Deployment ImportReport Improvement Job Judgement Model ModelList ModelSheet "
+        "Plan PromptList RaiReport ReportPage RetiringModels ServerSettings SpecResult Sweep TryOut adopt "
+        "attach_job audit catalogue check compare compare_checkpoints compare_tables deploy deployment describe_model "
+        "fit import_from improve judge list_deployments load log open_sweep plan preview promote prompts rai "
+        "rank_models refresh_catalogue report retiring score spark_scorer stop_sweep sweep try_out tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
         "ModelError Partial QuotaError SpecError UserError",

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from luthier.api.job_verbs import audit as audit
     from luthier.api.job_verbs import compare_checkpoints as compare_checkpoints
     from luthier.api.job_verbs import specs_of_job as specs_of_job
+    from luthier.api.judge_verbs import answers_to_judge as answers_to_judge
+    from luthier.api.judge_verbs import check_table as check_table
+    from luthier.api.judge_verbs import judge as judge
+    from luthier.api.judge_verbs import write_judge as write_judge
+    from luthier.api.judge_verbs import write_sheet as write_sheet
     from luthier.api.model_choice_verbs import rank_models as rank_models
     from luthier.api.model_choice_verbs import task_here as task_here
     from luthier.api.prompt_verbs import PromptList as PromptList
@@ -84,6 +89,9 @@ if TYPE_CHECKING:
     from luthier.improving.improvement import Improvement as Improvement
     from luthier.improving.improvement import check_target as check_target
     from luthier.improving.improvement import improved_file as improved_file
+    from luthier.judging.human_ratings import is_table_name as is_table_name
+    from luthier.judging.judge_setup import JudgeSetup as JudgeSetup
+    from luthier.judging.judgement import Judgement as Judgement
     from luthier.model_choice.askable import askable_places as askable_places
     from luthier.model_choice.models_to_try import specs_for_models as specs_for_models
     from luthier.model_choice.rank_setup import RankSetup as RankSetup
@@ -149,6 +157,7 @@ _NAMES_OF = {
         "luthier.api.import_verbs": "account_endpoint import_from",
         "luthier.api.improve_verbs": "improve writer_endpoint",
         "luthier.api.job_verbs": "audit compare_checkpoints specs_of_job",
+        "luthier.api.judge_verbs": "answers_to_judge check_table judge write_judge write_sheet",
         "luthier.api.model_choice_verbs": "rank_models task_here",
         "luthier.api.prompt_verbs": "PromptList prompts",
         "luthier.api.report_verbs": "report",
@@ -174,6 +183,9 @@ _NAMES_OF = {
         "luthier.importing.import_report": "ImportReport",
         "luthier.improving.improve_setup": "ImproveSetup",
         "luthier.improving.improvement": "Improvement check_target improved_file",
+        "luthier.judging.human_ratings": "is_table_name",
+        "luthier.judging.judge_setup": "JudgeSetup",
+        "luthier.judging.judgement": "Judgement",
         "luthier.model_choice.askable": "askable_places",
         "luthier.model_choice.models_to_try": "specs_for_models",
         "luthier.model_choice.rank_setup": "RankSetup",

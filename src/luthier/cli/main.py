@@ -22,6 +22,7 @@ from luthier.cli.import_ import import_
 from luthier.cli.improve import improve
 from luthier.cli.init import init
 from luthier.cli.journal import journal
+from luthier.cli.judge import judge
 from luthier.cli.keys import keys
 from luthier.cli.local import local
 from luthier.cli.log import log
@@ -64,7 +65,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(quickstart, init, catalogue, check, preview, try_, compare, improve, prompts),
+    *(quickstart, init, catalogue, check, preview, try_, compare, judge, improve, prompts),
     *(fit, log, promote, score, serve, deploy, keys),
     *(rai, tune, sweep, import_, audit, report, local, batches, journal),
 )

@@ -19,6 +19,8 @@ from luthier.evaluation.scorecard import Scorecard
 from luthier.experiments.answer_tables import read_answers
 from luthier.history.runs import LoggedRun, runs_beneath
 from luthier.improving.improvement_facts import KEPT, ImprovementFacts
+from luthier.judging.judgement_facts import KEPT as JUDGEMENT
+from luthier.judging.judgement_facts import JudgementFacts
 from luthier.sweeps.study_state import StudyState
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
@@ -35,6 +37,7 @@ __all__ = [
     "audit_of",
     "board_of",
     "improvement_of",
+    "judgement_of",
     "read_json",
     "score_of",
     "scorecard_of",
@@ -160,6 +163,16 @@ def improvement_of(run: LoggedRun) -> ImprovementFacts:
         DataError: its document cannot be read.
     """
     return record_of(ImprovementFacts, read_json(run, KEPT))
+
+
+def judgement_of(run: LoggedRun) -> JudgementFacts:
+    """What a judge found, as its run keeps it.
+
+    Raises:
+        ModelError: the run keeps nothing.
+        DataError: its document cannot be read.
+    """
+    return record_of(JudgementFacts, read_json(run, JUDGEMENT))
 
 
 def _table(run: LoggedRun) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from luthier.history.artifacts import (
     audit_of,
     board_of,
     improvement_of,
+    judgement_of,
     score_of,
     scorecard_of,
     sweep_of,
@@ -22,6 +23,7 @@ from luthier.history.run_curves import curves_section
 from luthier.history.run_tables import figures_section, moment, parts_section, run_section
 from luthier.history.runs import LoggedRun, run_with_id, runs_beneath
 from luthier.improving.improvement_report import improvement_page
+from luthier.judging.judgement_report import judgement_page
 from luthier.reporting.across_report import across_page
 from luthier.reporting.audit_report import audit_page
 from luthier.reporting.board_report import board_page
@@ -116,6 +118,10 @@ def _improve_page(run: LoggedRun) -> Page:
     return improvement_page(improvement_of(run))
 
 
+def _judge_page(run: LoggedRun) -> Page:
+    return judgement_page(judgement_of(run))
+
+
 def _plain_page(run: LoggedRun, said: Sequence[str] = ()) -> Page:
     parts = runs_beneath(run)
     sections: list[Section] = [run_section(run)]
@@ -131,6 +137,7 @@ PAGES: dict[str, Callable[[LoggedRun], Page]] = {
     "candidate": _candidate_page,
     "audit": _audit_page,
     "improve": _improve_page,
+    "judge": _judge_page,
     "rai": _rai_page,
     "score": _score_page,
     "sweep": _sweep_page,

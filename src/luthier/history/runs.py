@@ -23,7 +23,7 @@ PAGE_SIZE = 500
 
 PARENT = "mlflow.parentRunId"
 
-SPENDING_KINDS = frozenset({"compare", "fit", "improve", "tune", "trial", "score", "rai", "audit"})
+SPENDING_KINDS = frozenset({"compare", "fit", "improve", "judge", "tune", "trial", "score", "rai", "audit"})
 """Kinds of runs that ask a service for answers or training. What a candidate cost is part of its comparison."""
 
 

@@ -15,6 +15,7 @@ PURPOSES = {
     "compare": "comparisons",
     "fit": "fits",
     "improve": "better prompts",
+    "judge": "judged answers",
     "tune": "fine-tuning",
     "trial": "sweeps",
     "score": "scored tables",

@@ -67,6 +67,7 @@ TAGS = {
     "prompt_wording": "luthier.prompt_wording",
     "prompt_parent": "luthier.prompt_parent",
     "prompt_how": "luthier.prompt_how",
+    "judged_run": "luthier.judged_run",
     "input_digest": "luthier.digest.input",
     "output_digest": "luthier.digest.output",
 }

@@ -1,0 +1,131 @@
+"""A judge and the answers it is to rate, read and checked once: what it costs, and the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from luthier.engine.options import DEFAULTS, RunOptions
+from luthier.engine.progress import ProgressForecast, shown
+from luthier.errors import EndpointError, UserError
+from luthier.experiments.fits import fit_on, training_for
+from luthier.experiments.spec_results import answer_rows
+from luthier.judging.answers_to_judge import AnswersToJudge
+from luthier.judging.genai_evaluation import TRACES
+from luthier.judging.human_agreement import FEWEST_RATED, agreement_with_people
+from luthier.judging.human_ratings import human_ratings
+from luthier.judging.judge_runs import log_judgement
+from luthier.judging.judge_spec import check_columns_of, check_judge, self_preference
+from luthier.judging.judgement import Judgement
+from luthier.judging.judgement_facts import JudgementFacts
+from luthier.judging.rating_scores import rated_specs
+from luthier.plans import Plan, plan_rows
+from luthier.spec import Spec
+from luthier.tasks.prediction import Prediction
+from luthier.tracking.tracker import MlflowTracker, Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["JudgeSetup"]
+
+
+class JudgeSetup:
+    """What a judge needs, read and checked before anything is paid.
+
+    Args:
+        judge: a prompt spec over a rating or a classification, whose text column is `answer`.
+        answers: that it is to rate.
+        human: people's ratings of the same answers: names of columns, and a table.
+        train: labelled rows for a judge with examples or calibration.
+        traces: at most so many answers are logged as an evaluation of MLflow's, 0 for none.
+
+    Raises:
+        SpecError: the spec cannot be a judge, or needs training rows and there are none.
+        DataError: the answers lack a column, or people's ratings are no labels of the judge.
+        EndpointError: a key's variable is not set.
+    """
+
+    def __init__(
+        self,
+        judge: Spec,
+        answers: AnswersToJudge,
+        *,
+        human: Sequence[Any] = (),
+        train: pd.DataFrame | None = None,
+        traces: int = TRACES,
+    ) -> None:
+        if isinstance(traces, bool) or not isinstance(traces, int) or traces < 0:
+            raise UserError(f"traces is a whole number, 0 or more; given: {traces!r}.")
+        self.judge = check_judge(judge)
+        self.answers, self.traces = answers, traces
+        check_columns_of(self.judge, answers)
+        self.people = human_ratings(self.judge.task, answers, human)
+        self.training = training_for([self.judge], train)[self.judge.name]
+        self.rows = self.judge.task.rows_of(answers.records)
+        for endpoint in self.judge.all_endpoints:
+            endpoint.key()
+
+    def plan(self, options: RunOptions = DEFAULTS) -> Plan:
+        """What the judge would be sent, and cost; sends nothing. Equal answers to a row are asked about once."""
+        return Plan((plan_rows(self.judge, self.rows, self.training, options),), options.budget_usd)
+
+    def run(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Judgement:
+        """Has the answers rated, and keeps the judgement beneath the run of the comparison.
+
+        Every rating is in the journal before anything is logged: the same call again costs nothing.
+
+        Args:
+            options: on what terms the judge is asked.
+            tracker: where the runs are kept; MLflow when absent.
+
+        Raises:
+            BudgetReached: the budget does not reach; ratings so far are in the journal.
+            EndpointError: the judge cannot be asked.
+        """
+        options = options.for_command()
+        assert options.report is not None
+        ratings = self._ratings(options)
+        facts = replace(self._facts(ratings), spent_usd=options.report.spent_now_usd)
+        return log_judgement(self, ratings, facts, tracker or MlflowTracker())
+
+    def _ratings(self, options: RunOptions) -> tuple[Prediction, ...]:
+        judge = self.judge
+        asked = sum(text is not None for text in self.rows.texts)
+        with shown(options.progress, judge.name) as progress:
+            ahead = ProgressForecast(progress, asked)
+            own = replace(options, progress=ahead)
+            fitted = fit_on(judge, self.training, own)
+            ahead.answer_rows()
+            result = answer_rows(fitted, self.rows, own)
+        if asked and result.unanswered:
+            raise EndpointError(
+                f"judge {judge.name!r} rated no answer: {result.unanswered}. Remove the cause (luthier check SPEC "
+                "helps to find it), then run the same command with --retry-failed."
+            )
+        return result.predictions
+
+    def _facts(self, ratings: Sequence[Prediction]) -> JudgementFacts:
+        judge, answers = self.judge, self.answers
+        specs, pairs = rated_specs(judge, answers, ratings)
+        agreement = agreement_with_people(judge.task, answers, ratings, self.people) if self.people else None
+        notes = [self_preference(judge, answers)]
+        if self.people and agreement is None:
+            notes.append(f"People rated fewer than {FEWEST_RATED} of these answers, too few to hold the judge against.")
+        if answers.blank:
+            notes.append(f"{answers.blank:,} rows have no text and are left out.")
+        return JudgementFacts(
+            judge=judge.name,
+            model=judge.base_model,
+            labels=judge.task.labels,
+            ordered=judge.task.ordered,
+            task="" if answers.task is None else answers.task.name,
+            judged_run=answers.run_id,
+            source=answers.source,
+            specs=specs,
+            pairs=pairs,
+            rows=answers.rows,
+            agreement=agreement,
+            notes=tuple(filter(None, (*notes, *judge.notes()))),
+        )

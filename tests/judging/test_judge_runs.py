@@ -1,0 +1,181 @@
+"""A judgement in MLflow, and what a user types for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from tests.cli.conftest import Run
+from tests.cli.conftest import run as run
+from tests.judging.scripted_judge import ScriptedJudge, scripted_judge
+
+pytestmark = pytest.mark.usefixtures("store")
+
+MOOD = lt.Task("mood", text="text", label="mood", labels=["bad", "good"])
+ROWS = 24
+
+
+def rows(seed: int) -> pd.DataFrame:
+    words = {"good": "fine lovely warm", "bad": "dull cold broken"}
+    lines = []
+    for number in range(ROWS):
+        mood = ("good", "bad")[(number + seed) % 2]
+        text = f"{words[mood].split()[number % 3]} room {number} {seed}"
+        lines.append({"text": text, "mood": mood, "anna": 5 - number % 2})
+    return pd.DataFrame(lines)
+
+
+@pytest.fixture
+def judging() -> Iterator[ScriptedJudge]:
+    with scripted_judge() as judge:
+        yield judge
+
+
+@pytest.fixture
+def board() -> lt.Board:
+    specs = [lt.Baseline(MOOD, name="plain"), lt.Baseline(MOOD, name="again", seed=8)]
+    found = lt.compare(specs, rows(1), train=rows(0))
+    assert isinstance(found, lt.Board)
+    return found
+
+
+@pytest.fixture
+def judge_file(judging: ScriptedJudge, tmp_path: Path) -> str:
+    (tmp_path / "judge.yaml").write_text(judging.yaml())
+    return "judge.yaml"
+
+
+def traces(run_id: str) -> list[Any]:
+    place = mlflow.get_run(run_id).info.experiment_id
+    return list(mlflow.search_traces(locations=[place], run_id=run_id, return_type="list"))
+
+
+def test_a_board_is_judged_and_the_answers_stand_in_mlflow_with_both_kinds_of_ratings(
+    judging: ScriptedJudge, board: lt.Board
+) -> None:
+    found = lt.judge(board, judging.spec(), human="anna", traces=2 * ROWS)
+    logged = mlflow.get_run(found.run_id)
+    assert logged.data.tags["mlflow.parentRunId"] == board.run_id == logged.data.tags["luthier.judged_run"]
+    assert logged.info.status == "FINISHED"
+    assert logged.info.experiment_id == mlflow.get_run(board.run_id).info.experiment_id
+    assert found.facts.traced == 2 * ROWS
+    seen = traces(found.run_id)
+    assert len(seen) == 2 * ROWS, "none is lost to the pool of connections"
+    sources = {(one.name, one.source.source_type) for trace in seen for one in trace.info.assessments}
+    assert sources == {("rating", "LLM_JUDGE"), ("anna", "HUMAN"), ("truth", "HUMAN")}
+    by_place = {json.loads(trace.data.request)["answer_number"]: trace for trace in seen}
+    for place, label in enumerate(found.ratings["rating"], start=1):
+        [rating] = [one for one in by_place[place].info.assessments if one.name == "rating"]
+        assert rating.feedback.value == float(label) and rating.rationale == label
+    assert mlflow.active_run() is None
+
+
+def test_a_run_of_ones_own_stays_active_and_settings_stay_as_they_were(
+    judging: ScriptedJudge, board: lt.Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setenv("MLFLOW_GENAI_EVAL_MAX_WORKERS", "3")
+    with mlflow.start_run() as mine:
+        lt.judge(board, judging.spec(), traces=4)
+        active = mlflow.active_run()
+        assert active is not None and active.info.run_id == mine.info.run_id
+    assert os.environ["MLFLOW_GENAI_EVAL_MAX_WORKERS"] == "3" and "MLFLOW_DISABLE_TELEMETRY" not in os.environ
+
+
+def test_the_run_of_a_comparison_is_judged_as_its_board_is(judging: ScriptedJudge, board: lt.Board) -> None:
+    first = lt.judge(board, judging.spec(), traces=0)
+    asked = len(judging.asked)
+    by_id = lt.judge(board.run_id, judging.spec(), traces=0)
+    latest = lt.judge(None, judging.spec(), traces=0)
+    assert len(judging.asked) == asked
+    for other in (by_id, latest):
+        pd.testing.assert_frame_equal(first.frame.drop(columns="run_id"), other.frame.drop(columns="run_id"))
+
+
+def test_the_command_prints_what_the_run_keeps_and_its_page_is_made_again(
+    run: Run, board: lt.Board, judge_file: str, tmp_path: Path
+) -> None:
+    words = ("judge", board.run_id, "plain", "--judge", judge_file, "--yes", "--traces", 0)
+    ended = run(*words, "--to", "rated.csv", "--html", "page.html")
+    assert ended.code == 0, ended.err
+    assert "rates plain: mean rating" in " ".join(ended.out.split())
+    rated = pd.read_csv(tmp_path / "rated.csv")
+    assert set(rated["spec"]) == {"plain"} and len(rated) == ROWS
+    assert "judge judges mood" in (tmp_path / "page.html").read_text()
+    document = json.loads(run(*words, "--json").out)
+    page = run("report", document["run_id"], "--to", "again.html")
+    assert page.code == 0 and "judge judges mood" in (tmp_path / "again.html").read_text()
+    assert run("report").code == 0, "the page of the task counts what judging cost"
+
+
+def test_a_sheet_is_filled_in_by_a_person_and_given_back(
+    run: Run, board: lt.Board, judge_file: str, tmp_path: Path
+) -> None:
+    ended = run("judge", "--sheet", "sheet.csv")
+    assert ended.code == 0 and f"{2 * ROWS} answers" in ended.err
+    sheet = pd.read_csv(tmp_path / "sheet.csv")
+    assert list(sheet.columns) == ["spec", "row", "text", "truth", "answer", "human"]
+    sheet["human"] = [5 if a == t else 2 for a, t in zip(sheet["answer"], sheet["truth"], strict=True)]
+    sheet.to_csv(tmp_path / "sheet.csv", index=False)
+    found = run("judge", "--judge", judge_file, "--human", "sheet.csv", "--yes", "--traces", 0)
+    assert found.code == 0, found.err
+    assert f"with human, on {2 * ROWS} answers" in " ".join(found.out.split())
+
+
+def test_nothing_is_sent_without_an_agreement(
+    run: Run, board: lt.Board, judging: ScriptedJudge, judge_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_ASK_ABOVE_USD", "0.0001")
+    refused = run("judge", "--judge", judge_file)
+    assert refused.code != 0 and "Add --yes" in refused.err
+    dry = run("judge", "--judge", judge_file, "--dry-run")
+    assert dry.code == 0 and "nothing was sent" in dry.err
+    assert not judging.asked
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--write models/judge.yaml"),
+        (["--judge", "absent.yaml"], "absent.yaml"),
+        (["--judge", "judge.yaml", "nope"], "plain"),
+        (["--judge", "judge.yaml", "0123456789abcdef0123456789abcdef"], "no run"),
+        (["--judge", "judge.yaml", "--task", "other"], "other"),
+        (["--judge", "judge.yaml", "--human", "nobody-has-this"], "nobody-has-this"),
+        (["--judge", "judge.yaml", "--human", "text"], "no label of the judge"),
+        (["--judge", "judge.yaml", "--to", "ratings.doc"], "ratings.doc"),
+        (["--write", "judge.yaml"], "there already"),
+        (["--write", "judge.txt"], ".yaml"),
+    ],
+)
+def test_a_mistake_is_one_message_and_nothing_is_asked(
+    run: Run, board: lt.Board, judging: ScriptedJudge, judge_file: str, words: list[str], says: str
+) -> None:
+    ended = run("judge", *words)
+    assert ended.code not in (0, 1), ended.out
+    assert says in ended.err and "Traceback" not in ended.err
+    assert not judging.asked
+
+
+def test_runs_of_other_kinds_say_what_they_are(run: Run, board: lt.Board, judge_file: str) -> None:
+    child = run("judge", board["plain"].run_id, "--judge", judge_file)
+    assert child.code == 3 or child.code != 0
+    assert "'candidate'" in child.err and board.run_id in child.err
+
+
+def test_a_table_of_answers_from_anywhere_is_judged(
+    run: Run, judging: ScriptedJudge, judge_file: str, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"text": ["a", "b"], "truth": ["x", "y"], "answer": ["x", "z"]})
+    table.to_csv(tmp_path / "answers.csv", index=False)
+    ended = run("judge", "answers.csv", "--judge", judge_file, "--yes", "--traces", 0)
+    assert ended.code == 0, ended.err
+    assert "mean rating 3.50" in " ".join(ended.out.split())
