@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -60,3 +61,11 @@ def test_each_of_several_endpoints_is_tried(task: Task, endpoint: Endpoint, serv
     failed = [finding for finding in found.findings if finding.ok is False]
     assert len(failed) == 1
     assert "no-such-model" in failed[0].cure
+
+
+def test_a_package_that_judging_takes_is_looked_for_too(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    texts = Task("reply", type="generation", label="reply")
+    (found,) = check_specs([Prompt(texts, "{{ text }}", endpoint=endpoint)])
+    assert not found.ok
+    assert "pip install 'luthier[generation]'" in next(one.detail for one in found.findings if one.what == "metrics")

@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.engine.inspection import Finding, check_endpoint
 from luthier.engine.report import Report
+from luthier.errors import MissingPart
 from luthier.spec import Probe, Spec
 
 __all__ = ["Checked", "check_specs"]
@@ -62,6 +63,10 @@ def check_specs(specs: Sequence[Spec], report: Report | None = None) -> list[Che
 def _checked(spec: Spec, asked: list[tuple[Probe, list[Finding]]], report: Report | None) -> Checked:
     about = f"{spec.technique}, {spec.endpoint.label}" if spec.endpoint is not None else spec.technique
     findings: list[Finding] = []
+    try:
+        spec.task.kind.check_parts()
+    except MissingPart as lacking:
+        findings.append(Finding(False, "metrics", str(lacking)))
     if not spec.endpoints:
         findings.append(Finding(True, "endpoint", "calls no model, needs no key"))
     for probe in spec.probes():

@@ -17,6 +17,7 @@ from luthier.importing.adopted_templates import rewritten
 from luthier.outputs import check_file, write_file
 from luthier.packaging.versions import Logged, check_names, log_fitted_model
 from luthier.spec import Spec
+from luthier.tasks.spellings import with_article
 from luthier.tasks.task import Task
 from luthier.techniques import Prompt
 from luthier.techniques.endpoint_files import override_endpoint, read_endpoint
@@ -181,7 +182,8 @@ def _adopted(source: AdoptableSource, task: Task, endpoint: str | Path | None, n
         spec = _with_answer(spec, source, changed, left_out)
         if spec.decoding.max_tokens is None:
             changed.append(
-                f"Answers are cut after {spec.max_tokens} tokens, which is enough for a {task.kind.value_name}; raise "
+                f"Answers are cut after {spec.max_tokens} tokens, which is enough for "
+                f"{with_article(task.kind.value_name)}; raise "
                 "decoding.max_tokens if the prompt asks for reasons before it."
             )
     sent = sorted(set(source.settings) - set(left_out))

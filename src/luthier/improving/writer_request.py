@@ -12,6 +12,7 @@ from luthier.improving.named_answers import named_answers
 from luthier.improving.telling_rows import ToldRow, shortened
 from luthier.providers.exchange import Answer, Request
 from luthier.tasks.json_objects import NoObject, values_under
+from luthier.tasks.spellings import with_article
 from luthier.tasks.thoughts import spoken
 from luthier.techniques import Prompt
 from luthier.techniques.zero_shot import FOR_REASONING
@@ -168,7 +169,7 @@ def _task(spec: Prompt) -> str:
         ordered = ", from lowest to highest; a far miss is worse than a near one" if spec.task.ordered else ""
         lines.append(f"Possible answers{ordered}: {', '.join(named)}.")
     else:
-        lines.append(f"The answer is a {spec.task.kind.value_name}.")
+        lines.append(f"The answer is {with_article(spec.task.kind.value_name)}.")
     return "\n".join([*lines, _read_how(spec)])
 
 

@@ -17,6 +17,7 @@ from luthier.packaging.recorded_answers import RecordedAnswers
 from luthier.packaging.recording import record_answers
 from luthier.reporting.markdown import escaped
 from luthier.spec import Fitted, Spec
+from luthier.tasks.spellings import with_article
 from luthier.tracking.asked_models import asks_tag
 from luthier.tracking.runs import TAGS, run_of, runs_of_fitted, spec_tags, tag_of
 from luthier.tracking.stores import connect
@@ -216,7 +217,7 @@ def model_description(spec: Spec, run: Run) -> str:
     labels = ", ".join(spec.task.labels[:MOST_LABELS]) + (", ..." if len(spec.task.labels) > MOST_LABELS else "")
     lines = [
         f"{escaped(spec.name)} ({escaped(by)}) answers {escaped(spec.task.name)}: "
-        f"{escaped(labels or f'a {spec.task.kind.value_name}')}, from {escaped(', '.join(spec.columns))}."
+        f"{escaped(labels or with_article(spec.task.kind.value_name))}, from {escaped(', '.join(spec.columns))}."
     ]
     metrics = run.data.metrics
     figures = described_metrics(spec.task, intervals_of(metrics))

@@ -13,6 +13,7 @@ from luthier.reporting.board_sentences import named
 from luthier.reporting.numbers import number
 from luthier.reporting.table import Answered, AnsweredRow, Section, SideBySide
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.spellings import with_article
 from luthier.tasks.task import Rows
 from luthier.tasks.types import TaskType
 
@@ -48,17 +49,17 @@ def mistakes_section(board: Leaderboard, rows: Rows | None, most: int) -> Sectio
     wrong = [{one.row: one for one in mistakes(board.task, rows, entry.candidate.predictions)} for entry in shown]
     if not any(wrong):
         return Section(title, (f"{named([entry.name for entry in shown])} got no row wrong.",))
-    value = board.task.kind.value_name
+    value = with_article(board.task.kind.value_name)
     if graded:
         intro = (
-            f"The rows on which {shown[0].name} is farthest from the truth, then those without a {value}"
+            f"The rows on which {shown[0].name} is farthest from the truth, then those without {value}"
             f"{'; after them those of the other specs' if len(shown) > 1 else ''}. Reading ten of them often shows "
             "more than any number above."
         )
         return Section(title, (intro, _side_by_side(board, shown, wrong, most)))
     order = "farthest off first, then the most confident" if board.task.kind.ordered else "the most confident first"
     intro = (
-        f"The rows that {shown[0].name} got wrong, {order}, then those without a {value}"
+        f"The rows that {shown[0].name} got wrong, {order}, then those without {value}"
         f"{'; after them the worst rows of the other specs' if len(shown) > 1 else ''}. Reading ten of them often "
         "shows more than any number above."
     )

@@ -12,6 +12,7 @@ from luthier.evaluation.resampling import Interval
 from luthier.reporting.numbers import interval, number, printable
 from luthier.reporting.short_names import short_names
 from luthier.tasks.prediction import State
+from luthier.tasks.spellings import with_article
 
 __all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share", "with_short_names"]
 
@@ -216,7 +217,10 @@ def _lost(board: Leaderboard) -> list[str]:
                 f"{_why_failed(entry)}"
             )
     if len(out) > NAMED:
-        out = [*out[:NAMED], f"{len(out) - NAMED} more specs have rows without a {value}; they count as wrong."]
+        out = [
+            *out[:NAMED],
+            f"{len(out) - NAMED} more specs have rows without {with_article(value)}; they count as wrong.",
+        ]
     return out
 
 

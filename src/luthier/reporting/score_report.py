@@ -22,6 +22,7 @@ from luthier.reporting.table import (
     glossary,
 )
 from luthier.tasks.prediction import STATES
+from luthier.tasks.spellings import with_article
 
 __all__ = ["score_page"]
 
@@ -233,7 +234,7 @@ def _without_value(summary: ScoreSummary) -> list[Section]:
     ]
     examples = tuple(map(_example, summary.examples))
     shown = (Section("Examples", examples),) if examples else ()
-    return [Section(f"Rows without a {summary.value_name}", (Table.of(summary.errors, columns), *shown))]
+    return [Section(f"Rows without {with_article(summary.value_name)}", (Table.of(summary.errors, columns), *shown))]
 
 
 def _example(one: RowExample) -> Example:

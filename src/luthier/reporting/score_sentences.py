@@ -8,6 +8,7 @@ from luthier.providers.prices import dollars
 from luthier.reporting.numbers import number
 from luthier.reporting.short_names import shortened
 from luthier.tasks.prediction import STATES
+from luthier.tasks.spellings import with_article
 
 __all__ = ["ENDINGS", "duration", "meaning_of", "money", "score_lines", "score_sentences", "stability_sentence"]
 
@@ -69,13 +70,14 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     rows, ok = summary.rows, summary.states.get("ok", 0)
     if rows:
         counted = "rows" if summary.ending == "finished" else "rows answered so far"
-        out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have a {summary.value_name}.")
+        out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {with_article(summary.value_name)}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")
     if summary.errors:
         first = summary.errors[0]
         error = shortened(_line(first.error) or first.state, LONGEST_ERROR)
-        out.append(f"The most frequent reason for a row without a {summary.value_name} ({first.rows:,} rows): {error}")
+        lost = f"a row without {with_article(summary.value_name)}"
+        out.append(f"The most frequent reason for {lost} ({first.rows:,} rows): {error}")
     if summary.stability is not None:
         out.append(f"Label mix: {stability_sentence(summary.stability)}.")
     elif summary.labels and rows:

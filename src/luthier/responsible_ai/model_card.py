@@ -9,6 +9,7 @@ from luthier.evaluation.groups import SensitiveColumn
 from luthier.evaluation.scorecard import Scorecard
 from luthier.reporting.markdown import escaped
 from luthier.reporting.numbers import Unit, interval, number
+from luthier.tasks.spellings import with_article
 from luthier.tracking.version_descriptions import described_metrics, link_to_run, mark_outdated, write_description
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _paragraphs(card: Scorecard, run: Run) -> Iterator[str]:
     sent = f" Endpoint: {escaped(model.address)}." if model.address else ""
     yield (
         f"{escaped(model.name)} ({escaped(by)}) answers {escaped(card.task.name)}: "
-        f"{escaped(named or f'a {card.task.kind.value_name}')}, from {escaped(', '.join(model.columns))}.{sent}"
+        f"{escaped(named or with_article(card.task.kind.value_name))}, from {escaped(', '.join(model.columns))}.{sent}"
     )
     if model.purpose:
         yield f"**Purpose:** {escaped(model.purpose[:LONGEST_PURPOSE])}"

@@ -24,6 +24,7 @@ __all__ = [
     "number_of",
     "same_text",
     "spelling",
+    "with_article",
 ]
 
 WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
@@ -142,6 +143,16 @@ def same_text(text: object) -> str:
         True
     """
     return " ".join(str(text).split()).casefold()
+
+
+def with_article(noun: str) -> str:
+    """What a value is called, with `a` or `an` in front.
+
+    Examples:
+        >>> with_article("label"), with_article("answer")
+        ('a label', 'an answer')
+    """
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def labels_as_text(given: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
 from luthier.tasks.deciding import best_label
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.spellings import same_text
+from luthier.tasks.spellings import same_text, with_article
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, AnswerReader
@@ -271,7 +271,7 @@ class PromptAdapter:
                 "Say in the prompt that the answer is a label and nothing else"
             )
         if answer.finish_reason == "length":
-            what = _a(self.task.kind.value_name)
+            what = with_article(self.task.kind.value_name)
             return (
                 f"the answer was cut by max_tokens ({self.spec.max_tokens}) before {what} could be read. "
                 "Raise decoding.max_tokens; reasoning models want about 2000"
@@ -307,10 +307,6 @@ def example_tokens(examples: Sequence[FewShotExample]) -> int:
 
 def _gap(text: str) -> str:
     return "" if text[-1:].isspace() else " "
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _first_line(text: str) -> str:
