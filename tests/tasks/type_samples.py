@@ -37,4 +37,6 @@ SAMPLES = [
         3.5,
         {"text": TEXT, "other": "Two blue lamps are to be with Ann Lee by Friday."},
     ),
+    Sample("generation", lt.Task("subject", type="generation"), "Two blue lamps for Ann Lee"),
+    Sample("one line", lt.Task("title", type="generation", one_line=True, longest_characters=60), "Lamps, by Friday"),
 ]
