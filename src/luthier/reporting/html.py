@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -40,6 +41,9 @@ __all__ = ["check_page", "fragment", "framed", "page_text", "write_page"]
 
 MARK = b'<meta name="generator" content="Luthier">'
 """In the head of every page: one that has it may be written over."""
+
+NO_HTML = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+"""Characters that no page may hold, as an answer of a model may."""
 
 SCRIPTS = ("charts/charts.js", "page.js")
 """Of every page; their text is named in its policy."""
@@ -67,7 +71,8 @@ def fragment(*sections: Section) -> str:
     from markupsafe import Markup
 
     style = Markup(_file("board.css") + _chart_style() + _file("notebook.css"))
-    return _environment().get_template("fragment.html").render(sections=sections, told=None, style=style)
+    text = _environment().get_template("fragment.html").render(sections=sections, told=None, style=style)
+    return NO_HTML.sub("\ufffd", text)
 
 
 def framed(page: str) -> str:
@@ -85,7 +90,7 @@ def page_text(page: Page) -> str:
     names = {script: f"program-{digest}" for digest, script in programs.items()}
     scripts = [*([_file("frames.js")] if frames else ()), *map(_file, SCRIPTS)]
     # Markup only for what this module wrote itself or has escaped; everything else is escaped by the template.
-    return (
+    text = (
         _environment()
         .get_template("page.html")
         .render(
@@ -101,6 +106,7 @@ def page_text(page: Page) -> str:
             ],
         )
     )
+    return NO_HTML.sub("\ufffd", text)
 
 
 @cache
