@@ -213,7 +213,10 @@ def test_an_assessment_without_truths_says_what_was_answered(task: lt.Task, endp
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"type": "price"}, "type 'price' is unknown; there are: classification, rating, similarity, generation"),
+        (
+            {"type": "price"},
+            "'price' is unknown; there are: classification, rating, extraction, similarity, generation",
+        ),
         ({"type": "no_such_module:Price"}, "PYTHONPATH"),
         ({"type": "json:JSONDecoder"}, "not a luthier.tasks.types.TaskType"),
         ({"type": "prices:Price", "labels": [1, 2]}, "leave them out"),

@@ -315,7 +315,7 @@ def constant_rows(
         name=f"always {said}",
         technique="majority",
         predictions=tuple(answer if i in there else nothing for i in range(len(rows))),
-        notes=(f"{task.kind.constant_note} of the {note}, for every row.",),
+        notes=(f"{task.kind.constant_note}{f' of the {note}' if task.kind.constant_learns else ''}, for every row.",),
     )
     return candidate, EvaluatedRows.of(task, truths, [answer] * len(kept))
 

@@ -10,7 +10,17 @@ from typing import Any
 
 from luthier.tables.cells import utf8_safe
 
-__all__ = ["MOST_READ", "NoObject", "alternatives", "as_json", "is_whole", "json_cell", "values_under"]
+__all__ = [
+    "DECODER",
+    "MOST_READ",
+    "NoObject",
+    "alternatives",
+    "as_json",
+    "is_whole",
+    "json_cell",
+    "objects_in",
+    "values_under",
+]
 
 MOST_READ = 20_000
 """Characters of an answer that are searched, from its end: a model that never stops must not stall the reader."""
@@ -66,10 +76,15 @@ def values_under(key: str, text: str) -> list[Any]:
     Raises:
         NoObject: the text has no JSON object.
     """
-    objects = next((found for said in _readings(text) if (found := _all_objects(said))), [])
+    objects = objects_in(text)
     if not objects:
         raise NoObject(text)
     return [value for found in objects for value in _values(key, found, MOST_DEPTH)]
+
+
+def objects_in(text: str) -> list[Any]:
+    """The JSON objects in a text, with what is nearly JSON read as it is meant; `as_json` makes dicts of them."""
+    return next((found for said in _readings(text) if (found := _all_objects(said))), [])
 
 
 def json_cell(text: str) -> Any:

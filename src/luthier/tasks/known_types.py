@@ -11,6 +11,7 @@ from typing import Any
 from luthier.tasks.closed_set import Classes, Ratings
 from luthier.tasks.generation import FreeText
 from luthier.tasks.similarity import Similarity
+from luthier.tasks.span_extraction import SpanExtraction
 from luthier.tasks.types import TaskType, TypeSettings
 
 __all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type", "type_of_name"]
@@ -18,6 +19,7 @@ __all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type", "type_of
 TASK_TYPES: dict[str, type[TaskType]] = {
     "classification": Classes,
     "rating": Ratings,
+    "extraction": SpanExtraction,
     "similarity": Similarity,
     "generation": FreeText,
 }

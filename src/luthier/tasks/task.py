@@ -17,7 +17,7 @@ from luthier.tables import frame_of, row_numbers
 from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.known_types import name_of_type, settings_class, task_type
 from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
-from luthier.tasks.spellings import Labels, labels_as_written, with_article
+from luthier.tasks.spellings import Labels, labels_as_written
 from luthier.tasks.types import AnswerRead, TaskType, TypeSettings, short
 
 if TYPE_CHECKING:
@@ -325,9 +325,8 @@ class Task(BaseModel, metaclass=ReadableErrors):
                     for i in wrong[:5]
                 )
                 raise DataError(
-                    f"{source} has {len(wrong)} rows whose {self.label!r} is not "
-                    f"{with_article(self.kind.value_name)} of task {self.name!r} "
-                    f"({shown}). {self.kind.allowed([inputs[i][self.label] for i in wrong])}"
+                    f"{source} has {len(wrong)} rows whose {self.label!r} holds no {self.kind.value_name} of task "
+                    f"{self.name!r} ({shown}). {self.kind.allowed([inputs[i][self.label] for i in wrong])}"
                 )
         names = tuple(None if name is None else str(name) for name in frame.index.names)
         index = tuple(frame.index)

@@ -439,6 +439,8 @@ class TaskType(ABC):
 
     constant_note: ClassVar[str] = "The best constant"
     """What that prediction is, to go on with "of the training rows, for every row"."""
+    constant_learns: ClassVar[bool] = True
+    """Whether it depends on the truths; otherwise its note goes on with "for every row"."""
 
     def score(self, objective: str | None, prediction: Prediction, truth: Any) -> float:
         """How good one answer is: a race of few-shot examples adds these up. Higher is better."""
