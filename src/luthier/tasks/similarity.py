@@ -195,9 +195,12 @@ class Similarity(TaskType):
 
     def as_answer(self, value: Any, *, as_json: bool) -> str:
         """A score with as many digits as a rater would give: means of several raters have many."""
-        digits = max(0, 2 - math.floor(math.log10(self.span)))
-        said = plain_number(round(value, digits))
+        said = self._rounded(value)
         return json.dumps({self.value_name: said}) if as_json else written_number(said)
+
+    def _rounded(self, score: float) -> int | float:
+        """The score to about a hundredth of the scale."""
+        return plain_number(self.within(round(score, max(0, 2 - math.floor(math.log10(self.span))))))
 
     def question(self) -> str:
         """How close the two texts are in meaning, on the scale."""
@@ -303,8 +306,8 @@ class Similarity(TaskType):
         return known.get(metric)
 
     def constant(self, truths: Sequence[Any]) -> Prediction:
-        """The mean score."""
-        return Prediction(self.within(math.fsum(truths) / len(truths)), "ok")
+        """The mean score, rounded as a rater would."""
+        return Prediction(float(self._rounded(math.fsum(truths) / len(truths))), "ok")
 
     def score(self, objective: str | None, prediction: Prediction, truth: Any) -> float:
         """Minus the distance from the true score."""
