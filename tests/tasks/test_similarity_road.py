@@ -14,7 +14,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from luthier.errors import DataError
+from luthier.errors import DataError, SpecError
 from luthier.evaluation.mistakes import mistakes
 from luthier.experiments.answer_tables import answers_table, read_answers
 from luthier.packaging.flavor import signature_of
@@ -101,6 +101,11 @@ def test_mistakes_show_both_texts_and_what_else_is_known(task: lt.Task) -> None:
     worst = mistakes(task, rows, [Prediction(0.0, "ok")] * 12, limit=1)[0]
     assert worst.text == "dog cat car sun sea x5\n\ndog cat car sun sea y5 tea map"
     assert worst.known_by == (("source", "mail"),)
+
+
+def test_a_prompt_that_shows_one_text_only_is_refused(task: lt.Task, endpoint: Endpoint) -> None:
+    with pytest.raises(SpecError, match=r"does not show the column 'raw'.*put {{ raw }} into prompt.template"):
+        lt.Prompt(task, "How alike? {{ first }}", answer="json", endpoint=endpoint)
 
 
 @pytest.mark.usefixtures("store")

@@ -54,7 +54,7 @@ def _scale(given: Any) -> Any:
     numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)]
     if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise ValueError(
-            f"scale is {short(str(given))}; give the lowest and the highest score, lowest first, as in scale: [0, 5]"
+            f"it is {short(str(given))}; give the lowest and the highest score, lowest first, as in scale: [0, 5]"
         )
     return tuple(plain_number(number) for number in numbers)
 
@@ -62,7 +62,7 @@ def _scale(given: Any) -> Any:
 class SimilaritySettings(TypeSettings):
     """Settings of a task of type `similarity`."""
 
-    other: str = "other"
+    other: str
     """Column of the second text; `text` is the first. A row needs both."""
     scale: Annotated[tuple[int | float, int | float], BeforeValidator(_scale)]
     """The lowest and the highest score, as in `[0, 5]`."""

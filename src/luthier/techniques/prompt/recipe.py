@@ -12,7 +12,7 @@ from luthier.spec import Fitted, Probe, Spec
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import TaskType
 from luthier.techniques.prompt.settings import AnswerFormat, AnswerMode, Decoding, Examples, Style, Wording
-from luthier.techniques.prompt.template import compiled, plain_cell
+from luthier.techniques.prompt.template import cell_expression, compiled, plain_cell
 from luthier.techniques.prompt.token_walk import apart_at_once
 
 __all__ = ["PromptRecipe"]
@@ -53,6 +53,13 @@ class PromptRecipe(Spec):
                 "objective, and set answer: text or json"
             )
         self._check_words()
+        for column in self.task.kind.further_columns:
+            if column not in self._named_columns:
+                raise ValueError(
+                    f"the prompt does not show the column {column!r}, and a row of task {self.task.name!r} is "
+                    f"{' and '.join(map(repr, self.task.text_columns))}: put {{{{ {cell_expression(column)} }}}} into "
+                    "prompt.template"
+                )
         chat = self.style == "chat"
         if self.answer.method == "json" and not chat:
             raise ValueError("answer method json is for style chat; use text or score with style completion")
@@ -102,9 +109,12 @@ class PromptRecipe(Spec):
     @property
     def columns(self) -> tuple[str, ...]:
         """The text column, then the others the templates name."""
+        return (*self.task.text_columns, *sorted(self._named_columns.difference(self.task.text_columns)))
+
+    @property
+    def _named_columns(self) -> set[str]:
         sources = (self.prompt.template, self.prompt.system)
-        named = {column for source in sources if source is not None for column in compiled(source).columns}
-        return (*self.task.text_columns, *sorted(named.difference(self.task.text_columns)))
+        return {column for source in sources if source is not None for column in compiled(source).columns}
 
     @property
     def examples_seed(self) -> int:
