@@ -226,7 +226,7 @@ def test_the_same_seed_splits_alike() -> None:
 def test_an_unknown_key_in_a_task_file_says_what_is_allowed(tmp_path: Path) -> None:
     file = tmp_path / "task.yaml"
     file.write_text("name: stars\nlabls: [1, 2]\nlabels: [1, 2]\n")
-    with pytest.raises(SpecError, match="labls.*label, labels, name"):
+    with pytest.raises(SpecError, match="labls.*label, labels, multilabel, name"):
         Task.read(file)
 
 

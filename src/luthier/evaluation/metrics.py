@@ -97,7 +97,10 @@ class EvaluatedRows:
         # Rows that do not count are given no weight here, once, instead of in every sample.
         return Columns(
             {name: column * self.counted for name, column in dense.items()},
-            {name: (place, value * self.counted, count) for name, (place, value, count) in self.judged.groups.items()},
+            {
+                name: (place, (value.T * self.counted).T, count)
+                for name, (place, value, count) in self.judged.groups.items()
+            },
         )
 
     @cached_property

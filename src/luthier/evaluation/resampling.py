@@ -101,13 +101,14 @@ def weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 class Columns:
-    """What is summed over the drawn rows: some named columns, and groups of columns with one entry per row.
+    """What is summed over the drawn rows: some named columns, and groups of columns.
 
     Every metric here is a function of such sums, so a bootstrap sample is one matrix product.
 
     Args:
         dense: name to values, shape (rows,).
-        groups: name to (position of the row's entry or -1 for none, its value, number of columns).
+        groups: name to (position of the row's entry or -1 for none, its value, number of columns); a row may
+            have several entries. See `Judged`.
     """
 
     def __init__(self, dense: dict[str, Floats], groups: dict[str, tuple[npt.NDArray[np.intp], Floats, int]]) -> None:
@@ -117,8 +118,8 @@ class Columns:
         positions, values, lines, first = [np.empty(0, dtype=np.intp)], [np.empty(0)], [np.empty(0, dtype=np.intp)], 0
         rows = self._dense.shape[1]
         for name, (position, value, count) in groups.items():
-            there = np.flatnonzero(position >= 0)
-            lines.append(there)
+            there = np.nonzero(position >= 0)
+            lines.append(there[0])
             positions.append(position[there] + first)
             values.append(value[there])
             self._groups[name] = (first, first + count)

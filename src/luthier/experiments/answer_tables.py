@@ -84,7 +84,7 @@ def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Predictio
     others = {name: name for name in table.columns if name not in {*OWN, *kind.columns}}
     # What is read goes by its own name again; the rest is told apart from the columns here.
     others |= {free: name for name, free in free_names(kind.further_columns, (*OWN, *kind.columns)).items()}
-    shares = [f"p_{label}" for label in task.labels]
+    shares = [f"p_{part}" for part in kind.parts if f"p_{part}" in kind.columns]
     whole = table.astype(object).where(table.notna(), None)
     lines = whole.to_dict("records")
     truths = tuple(None if line["truth"] is None else kind.read_truth(line["truth"]) for line in lines)

@@ -181,7 +181,8 @@ def _written(spec: Prompt, source: str) -> str | None:
     if template.columns:
         return None
     try:
-        return template.fill({}, spec.task.labels, spec.words)
+        kind = spec.task.kind
+        return template.fill({}, kind.parts, spec.words or kind.parts, kind.descriptions)
     except UnrenderedRow:
         return None
 

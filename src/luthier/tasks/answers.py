@@ -164,7 +164,7 @@ class LabelReader:
             return AnswerRead(label)
         if cut:
             return AnswerRead(None, f"the answer was cut before it named a label: {short(said)}")
-        named, denied = self._named(EMPHASIS.sub(" ", without_runs(said[-MOST_READ:])))
+        named, denied = self.named(said)
         if len(named) > 1:
             return AnswerRead(None, f"the answer names several labels ({', '.join(named)}): {short(said)}")
         if named:
@@ -172,6 +172,10 @@ class LabelReader:
         if denied:
             return AnswerRead(None, f"the answer denies a label or gives a bound instead of naming one: {short(said)}")
         return AnswerRead(None, f"the answer is none of the labels: {short(said)}")
+
+    def named(self, said: str) -> tuple[list[str], bool]:
+        """The labels an answer names and does not deny, in order, and whether it denies one."""
+        return self._named(EMPHASIS.sub(" ", without_runs(visible(said)[-MOST_READ:])))
 
     def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The label in an answer of method `json`; what stands outside its objects is not read.

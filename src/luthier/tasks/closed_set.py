@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from luthier.tasks.answers import LabelReader
 from luthier.tasks.label_guessing import guessed_classes, guessed_rating
 from luthier.tasks.label_questions import label_question, label_specs
+from luthier.tasks.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.spellings import Spellings, composed, number_of
+from luthier.tasks.spellings import Spellings, number_of
 from luthier.tasks.types import (
     AnswerRead,
     Column,
@@ -44,24 +45,25 @@ class ClosedSet(TaskType):
     value_name: ClassVar[str] = "label"
     value_column: ClassVar[Column] = "text"
     ordered = False
+    Settings: ClassVar[type[TypeSettings]] = LabelSettings
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = tuple(labels)
+        self.labels = checked_labels(labels)
         self.spellings = Spellings(self.labels)
         self.positions = {label: position for position, label in enumerate(self.labels)}
-        if len(self.labels) < 2:
-            raise ValueError(f"labels has {len(self.labels)} entry; a task needs at least 2")
-        if "" in self.labels:
-            raise ValueError("a label is empty")
-        seen = [composed(label) for label in self.labels]
-        repeated = sorted({label for label in seen if seen.count(label) > 1})
-        if repeated:
-            raise ValueError(f"labels repeats {', '.join(repeated)}")
 
     @classmethod
     def of(cls, labels: Sequence[str], settings: TypeSettings) -> ClosedSet:
-        """The type of a task with these labels."""
-        return cls(labels)
+        """The type of a task with these labels.
+
+        Raises:
+            ValueError: labels are too few, empty or repeated, or something that is no label is described.
+        """
+        made = cls(labels)
+        made.settings = settings
+        if isinstance(settings, LabelSettings):
+            made.descriptions = described_labels(made.labels, settings.descriptions)
+        return made
 
     @cached_property
     def values(self) -> tuple[float, ...]:
@@ -244,12 +246,22 @@ class ClosedSet(TaskType):
 class Classes(ClosedSet):
     """Labels without an order."""
 
+    Settings: ClassVar[type[TypeSettings]] = ClassSettings
     headline = ("weighted_f1", "accuracy", "balanced_accuracy", "log_loss")
 
     @classmethod
     def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
         """The labels there are."""
         return guessed_classes(table[label])
+
+    @classmethod
+    def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
+        """Sets of labels where a text may have several."""
+        if given.get("multilabel") is not True:
+            return cls
+        from luthier.tasks.multilabel import MultiLabel
+
+        return MultiLabel
 
     def ranking(self) -> str:
         """F1 by label, weighted by how often each is true."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -101,7 +102,8 @@ class Judged:
         distances: how far each row is off, 0 where it is right, the worst it can be where there is no value; shape
             (rows,). Paired tests, races and the list of worst rows go by it.
         sums: name to what is summed over the rows, shape (rows,).
-        groups: name to (column of each row or -1 for none, what it adds there, number of columns), for sums by label.
+        groups: name to (column of each row or -1 for none, what it adds there, number of columns), for sums by label;
+            both of shape (rows,), or (rows, entries) where a row adds to several columns.
         rates: metric of kind `rate` to (rows counted, rows in all).
         confidences: how sure each prediction says it is, NaN where it does not; shape (rows,).
     """
@@ -187,6 +189,8 @@ class TaskType(ABC):
     """Settings of a task of this type; its keys stand beside `name` and `type` in task.yaml."""
     settings: TypeSettings = TypeSettings()
     """Those of this task."""
+    descriptions: Mapping[str, str] = MappingProxyType({})
+    """What some of `parts` mean, in the task's words; templates see them."""
     value_column: ClassVar[Column] = "number"
     """Type of the prediction column that holds a value."""
     value_name: ClassVar[str] = "value"

@@ -65,7 +65,7 @@ class Decision(Spec):
     input: str | None = None
     """Jinja template of the text the question is about; the text column when absent."""
     descriptions: dict[str, str] = Field(default_factory=dict)
-    """Descriptions of labels, for those that need one."""
+    """Descriptions of labels, for those that need one; the task's where this has none."""
     calibration_rows: int = Field(default=0, ge=0, le=10_000)
     """Number of training rows on which the model's prior for each label is measured, to divide by it, and the
     thresholds of `objective: qwk` are fitted."""
@@ -233,7 +233,8 @@ class DecisionAdapter:
     def offer(self) -> dict[str, Any]:
         """The type of the question and the labels to choose from."""
         spec, task = self.spec, self.spec.task
-        described = {task.canonical_label(label): said for label, said in spec.descriptions.items()}
+        described: dict[str | None, str] = dict(task.kind.descriptions.items())
+        described |= {task.canonical_label(label): said for label, said in spec.descriptions.items()}
         score = spec.answer == "score"
         options = [
             {"label" if score else "value": label} | ({"description": described[label]} if label in described else {})
@@ -248,11 +249,12 @@ class DecisionAdapter:
             UnrenderedRow: a template cannot be filled with the row, or leaves nothing to ask.
         """
         labels = self.spec.task.labels
-        said = compiled(self.spec.question).fill(inputs, labels, labels)
+        meant = self.spec.task.kind.descriptions
+        said = compiled(self.spec.question).fill(inputs, labels, labels, meant)
         if self.spec.input is None:
             about = sendable(str(plain_cell(inputs.get(self.spec.task.text))))
         else:
-            about = compiled(self.spec.input).fill(inputs, labels, labels)
+            about = compiled(self.spec.input).fill(inputs, labels, labels, meant)
         for what, text in (("question", said), ("input", about)):
             if not text.strip():
                 raise UnrenderedRow(f"the template of `{what}` writes nothing for this row")

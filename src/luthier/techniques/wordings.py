@@ -47,11 +47,12 @@ def wording_of(spec: Spec) -> dict[str, Any] | None:
             "words": [[label, word] for label, word in zip(spec.task.labels, spec.words, strict=True)] or None,
         }
     elif isinstance(spec, Decision):
+        described = {**spec.task.kind.descriptions, **spec.descriptions}
         found = {
             "question": spec.question,
             "input": spec.input,
             "answer": spec.answer,
-            "words": [[label, spec.descriptions.get(label, label)] for label in spec.task.labels],
+            "words": [[label, described.get(label, label)] for label in spec.task.labels],
         }
     else:
         return None

@@ -279,7 +279,8 @@ class PromptAdapter:
         return why
 
     def _fill(self, source: str, inputs: Mapping[str, Any]) -> str:
-        return compiled(source).fill(inputs, self.task.labels, self.words)
+        kind = self.task.kind
+        return compiled(source).fill(inputs, kind.parts, self.words or kind.parts, kind.descriptions)
 
     @cached_property
     def extras(self) -> dict[str, Any]:

@@ -150,28 +150,36 @@ def draw_search(spec: PromptRecipe, rows: Rows, pool: Sequence[int]) -> ExampleS
 def draw_examples(spec: PromptRecipe, rows: Rows, pool: Sequence[int], count: int, seed: int) -> list[int]:
     """`count` positions of `pool`, in the order they are shown.
 
-    Labels are taken in turn as long as they have rows in the pool, unless the spec draws at random or the task has no
-    labels.
+    Labels, or what else the task's type divides rows by, are taken in turn as long as they have rows in the pool,
+    unless the spec draws at random.
     """
     drawn = random.Random(f"examples/{seed}")
     left = list(pool)
     drawn.shuffle(left)
-    if spec.prompt.examples.select == "random" or not spec.task.labels:
+    strata = _strata(spec, rows, left)
+    if spec.prompt.examples.select == "random" or strata is None:
         return left[:count]
-    waiting: dict[str, list[int]] = {label: [] for label in spec.task.labels}
+    waiting: dict[int, list[int]] = {stratum: [] for stratum in sorted(set(strata.values()))}
     for i in left:
-        waiting[str(rows.labels[i])].append(i)
-    turn = [label for label in spec.task.labels if waiting[label]]
+        waiting[strata[i]].append(i)
+    turn = list(waiting)
     # Where the count is no multiple of the labels, the draw decides which labels are shown once more.
     drawn.shuffle(turn)
     chosen: list[int] = []
     while len(chosen) < count:
-        for label in turn:
-            if waiting[label] and len(chosen) < count:
-                chosen.append(waiting[label].pop())
+        for stratum in turn:
+            if waiting[stratum] and len(chosen) < count:
+                chosen.append(waiting[stratum].pop())
     # In the order of labels, the label shown last would be favoured.
     drawn.shuffle(chosen)
     return chosen
+
+
+def _strata(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> dict[int, int] | None:
+    """The stratum of each position, such as its label; `None` where the type divides rows by nothing."""
+    found = spec.task.kind.strata([rows.labels[position] for position in positions])
+    divides = bool(spec.task.labels) or len(set(found)) > 1
+    return dict(zip(positions, found, strict=True)) if divides else None
 
 
 def _short_enough(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> list[int]:
@@ -184,10 +192,10 @@ def _short_enough(spec: PromptRecipe, rows: Rows, positions: Sequence[int]) -> l
         return list(positions)
     texts = rows.texts
     length = {position: len(str(texts[position])) for position in positions}
-    shortest: dict[str | None, int] = {}
-    for position in sorted(positions, key=length.__getitem__):
-        if rows.labels[position] in spec.task.labels:
-            shortest.setdefault(rows.labels[position], position)
+    shortest: dict[int, int] = {}
+    strata = _strata(spec, rows, positions) or {}
+    for position in sorted(strata, key=length.__getitem__):
+        shortest.setdefault(strata[position], position)
     kept = set(shortest.values())
     return [position for position in positions if length[position] <= most or position in kept]
 

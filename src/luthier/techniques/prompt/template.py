@@ -7,6 +7,7 @@ import json
 import keyword
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from luthier.providers.redaction import sendable
@@ -14,10 +15,12 @@ from luthier.techniques.prompt.allowance import WorkExceeded, allowance, bounded
 
 __all__ = ["GLOBALS", "OFFERED", "Template", "UnrenderedRow", "cell_expression", "compiled", "plain_cell"]
 
-OFFERED = ("labels", "words", "row")
+OFFERED = ("labels", "words", "descriptions", "row")
 """Names a template may use beside the columns; a column of such a name is written `row["labels"]`."""
 
 GLOBALS = ("range", "dict", "namespace")
+
+NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
 
 RESERVED = {*OFFERED, *GLOBALS, *keyword.kwlist, "self", "loop", "caller", "varargs", "kwargs", "true", "false", "none"}
 """Names that stand for something else in a template."""
@@ -73,17 +76,30 @@ class Template:
         self.columns = tuple(sorted({*self._plain_names, *by_row}))
         self._refuse_endless_work()
 
-    def fill(self, inputs: Mapping[str, Any], labels: Sequence[str], words: Sequence[str]) -> str:
+    def fill(
+        self,
+        inputs: Mapping[str, Any],
+        labels: Sequence[str],
+        words: Sequence[str],
+        descriptions: Mapping[str, str] = NO_DESCRIPTIONS,
+    ) -> str:
         """The text for a row; a missing cell is written as nothing.
+
+        Args:
+            inputs: the row.
+            labels: the task's.
+            words: what each is answered with.
+            descriptions: what labels mean, for those that are described.
 
         Raises:
             UnrenderedRow: the template cannot be filled with this row.
         """
         row = {name: plain_cell(inputs.get(name)) for name in self.columns}
-        names = {name: row[name] for name in self._plain_names}
+        names: dict[str, Any] = {name: row[name] for name in self._plain_names}
+        names |= {"labels": tuple(labels), "words": tuple(words), "descriptions": dict(descriptions)}
         try:
             with allowance():
-                text = self._compiled.render({**names, "row": row, "labels": tuple(labels), "words": tuple(words)})
+                text = self._compiled.render({**names, "row": row})
             return sendable(text)
         except WorkExceeded as error:
             raise UnrenderedRow(f"the template is too much work for this row: {error}") from error
