@@ -179,3 +179,61 @@ def test_a_table_of_answers_from_anywhere_is_judged(
     ended = run("judge", "answers.csv", "--judge", judge_file, "--yes", "--traces", 0)
     assert ended.code == 0, ended.err
     assert "mean rating 3.50" in " ".join(ended.out.split())
+
+
+HOSTILE = ["plain", "half of a pair \ud83d", "nul \0 here", "x" * 50_000, "{{ answer }} </trace>", "two\n\nlines"]
+
+
+def test_free_text_is_judged_whatever_is_in_it() -> None:
+    pytest.importorskip("sacrebleu")
+
+    def says(turn: str) -> str:
+        return HOSTILE[int(turn.split()[-1])] if turn.startswith("Write") else "4"
+
+    subjects = lt.Task("subjects", type="generation", text="text", label="subject")
+    table = pd.DataFrame({"text": [f"mail {n}" for n in range(len(HOSTILE))], "subject": "plain"})
+    with scripted_judge(says) as model:
+        writer = lt.Prompt(subjects, "Write of {{ text }}", endpoint=model.endpoint("writer"), name="writer")
+        board = lt.compare(writer, table)
+        found = lt.judge(board, model.spec("{{ truth }} / {{ answer }}"))
+        again = lt.judge(board.run_id, model.spec("{{ truth }} / {{ answer }}"), traces=0)
+    # What is far too long is no answer of the task.
+    assert found.frame.loc[0, "unanswered"] == 1
+    assert found.frame.loc[0, "rated"] == len(HOSTILE) - 1 == found.facts.traced == len(traces(found.run_id))
+    assert again.spent_usd == 0, "what the run keeps is sent as what the board holds"
+
+
+def test_what_people_said_of_the_texts_is_no_rating_of_answers(judging: ScriptedJudge) -> None:
+    stars = lt.Task("stars", type="rating", label="stars", labels=[1, 2, 3, 4, 5], raters=["anna"])
+    table = pd.DataFrame({"text": [f"text {n}" for n in range(20)], "stars": [1 + n % 5 for n in range(20)]})
+    table["anna"] = table["stars"]
+    board = lt.compare(lt.Baseline(stars, name="plain"), table, train=table.assign(text=table["text"] + " more"))
+    with pytest.raises(lt.DataError, match="to the texts themselves"):
+        lt.judge(board, judging.spec(), human="anna")
+
+
+@pytest.mark.slow
+def test_a_killed_judgement_goes_on_and_asks_nothing_twice(
+    judging: ScriptedJudge, judge_file: str, tmp_path: Path
+) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    from tests.judging.scripted_judge import answered
+    from tests.patience import PATIENCE_SECONDS, until
+
+    answered(rows=400, good=200, poor=100).to_csv(tmp_path / "answers.csv", index=False)
+    command = [sys.executable, "-m", "luthier", "judge", "answers.csv", "--judge", judge_file, "--yes", "--traces", "0"]
+    whole = 400 + 100
+    process = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: len(judging.asked) >= 200 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_SECONDS)
+    paid = len(judging.asked)
+    assert 200 <= paid < whole, "killed in the middle"
+    again = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, again.stderr
+    # What was in flight, or not committed yet, is asked again.
+    assert len(set(judging.asked)) == whole and len(judging.asked) - whole < 128

@@ -92,7 +92,7 @@ def judge(
     agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
     with draining(engine):
-        found = setup.run(options)
+        found = setup.run(options, told=lambda line: print(line, file=sys.stderr))
     if json:
         print_json(found.to_document())
     else:

@@ -10,11 +10,13 @@ import io
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.judging.answers_to_judge import ANSWER, COLUMNS, AnswersToJudge
 from luthier.judging.human_ratings import HumanRatings
+from luthier.tables.cells import utf8_safe
 from luthier.tasks.prediction import Prediction
 from luthier.techniques import Prompt
 from luthier.techniques.prompt.template import plain_cell
@@ -22,10 +24,13 @@ from luthier.techniques.prompt.template import plain_cell
 if TYPE_CHECKING:
     from mlflow.entities import Feedback
 
-__all__ = ["TRACES", "log_evaluation"]
+__all__ = ["TRACES", "TRACES_PER_SECOND", "Evaluation"]
 
 TRACES = 100
-"""Answers that are logged unless told otherwise: MLflow writes about six a second to a database file."""
+"""Answers that are logged unless told otherwise."""
+
+TRACES_PER_SECOND = 6
+"""That MLflow 3.17 writes into a database file, with the threads below, on two cores."""
 
 WORKERS = "2"
 """Threads that MLflow evaluates with. Its own ten, twice, wait for the 15 connections of a database file until they
@@ -42,93 +47,96 @@ LONGEST = 20_000
 """Characters of a text in a trace; the table of the run has all of it."""
 
 
-def log_evaluation(
-    run_id: str,
-    judge: Prompt,
-    answers: AnswersToJudge,
-    ratings: Sequence[Prediction],
-    people: HumanRatings,
-    most: int = TRACES,
-) -> int:
-    """Logs judged answers to a run, and returns how many there are now.
+@dataclass(frozen=True)
+class Evaluation:
+    """Judged answers, to be logged to a run.
 
-    Args:
-        run_id: of an MLflow run, which the MLflow UI then lists among its evaluations.
+    Attributes:
         judge: who rated them.
         answers: that were judged.
         ratings: one per answer.
         people: by rater the label of each answer.
-        most: at most so many are logged, of the same rows for every spec; 0 for none.
     """
-    chosen = _chosen(answers, ratings, people, most)
-    if not chosen:
-        return 0
-    import mlflow
-    from mlflow.genai.scorers import scorer
 
-    def rated(inputs: dict[str, Any]) -> list[Feedback]:
-        return _feedbacks(judge, ratings, people, inputs["answer_number"] - 1)
+    judge: Prompt
+    answers: AnswersToJudge
+    ratings: Sequence[Prediction]
+    people: HumanRatings
 
-    data = [_line(judge, answers.records[place], place) for place in chosen]
-    with _quietly(), _inside(run_id):
-        found = mlflow.genai.evaluate(data=data, scorers=[scorer(name=judge.task.label)(rated)])
-    return sum(bool(one) for one in found.result_df["assessments"])
+    def chosen(self, most: int) -> list[int]:
+        """Places of at most so many answers, of the same rows for every spec: those that people rated first."""
+        rows, specs = self.answers.rows, len(self.answers.specs)
+        rated = {place % rows for labels in self.people.values() for place, one in enumerate(labels) if one is not None}
+        drawn = sorted(random.Random(7).sample(range(rows), rows), key=lambda row: row not in rated)
+        kept = sorted(drawn[: most // specs])
+        every = [spec * rows + row for spec in range(specs) for row in kept]
+        return [place for place in every if self.answers.records[place][ANSWER] is not None]
 
+    def log(self, run_id: str, places: Sequence[int]) -> int:
+        """Logs the answers at these places, and returns how many are there now.
 
-def _chosen(answers: AnswersToJudge, ratings: Sequence[Prediction], people: HumanRatings, most: int) -> list[int]:
-    """Places of the answers to log: rows that people rated first, then others drawn with a fixed seed."""
-    rows = answers.rows
-    wanted = min(rows, most // len(answers.specs))
-    drawn = random.Random(7).sample(range(rows), rows)
-    rated = {place % rows for labels in people.values() for place, one in enumerate(labels) if one is not None}
-    kept = sorted(sorted(drawn, key=lambda row: row not in rated)[:wanted])
-    every = [spec * rows + row for spec in range(len(answers.specs)) for row in kept]
-    return [place for place in every if answers.records[place][ANSWER] is not None]
+        Args:
+            run_id: of an MLflow run, which the MLflow UI then lists among its evaluations.
+            places: of answers, from 0.
 
+        Raises:
+            MlflowException: the store keeps no traces.
+        """
+        import mlflow
+        from mlflow.genai.scorers import scorer
 
-def _line(judge: Prompt, record: Mapping[str, Any], place: int) -> dict[str, Any]:
-    inputs = {"spec": record["spec"], "row": plain_cell(record["row"]), "text": record["text"]}
-    inputs |= {name: plain_cell(record[name]) for name in judge.columns if name not in COLUMNS}
-    line: dict[str, Any] = {
-        "inputs": {name: _short(cell) for name, cell in inputs.items()} | {"answer_number": place + 1},
-        "outputs": _short(record[ANSWER]),
-    }
-    if record["truth"] is not None:
-        line["expectations"] = {"truth": _short(record["truth"])}
-    return line
+        def rated(inputs: dict[str, Any]) -> list[Feedback]:
+            return self._feedbacks(inputs["answer_number"] - 1)
+
+        data = [self._line(place) for place in places]
+        with _quietly(), _inside(run_id):
+            found = mlflow.genai.evaluate(data=data, scorers=[scorer(name=self.judge.task.label)(rated)])
+        return sum(bool(one) for one in found.result_df["assessments"])
+
+    def _line(self, place: int) -> dict[str, Any]:
+        record = self.answers.records[place]
+        inputs = {"spec": record["spec"], "row": plain_cell(record["row"]), "text": record["text"]}
+        inputs |= {name: plain_cell(record[name]) for name in self.judge.columns if name not in COLUMNS}
+        line: dict[str, Any] = {
+            "inputs": {name: _short(cell) for name, cell in inputs.items()} | {"answer_number": place + 1},
+            "outputs": _short(record[ANSWER]),
+        }
+        if record["truth"] is not None:
+            line["expectations"] = {"truth": _short(record["truth"])}
+        return line
+
+    def _feedbacks(self, place: int) -> list[Feedback]:
+        from mlflow.entities import AssessmentError, AssessmentSource, Feedback
+
+        judge, rating, task = self.judge, self.ratings[place], self.judge.task
+        number = dict(zip(task.labels, task.values, strict=True)) if task.ordered else {}
+
+        def value(label: Any) -> Any:
+            return number.get(label, label)
+
+        failed = None
+        if rating.value is None:
+            why = _short(rating.error or rating.state)
+            failed = AssessmentError(error_code=rating.state.upper(), error_message=why)
+        found = [
+            Feedback(
+                name=task.label,
+                value=None if rating.value is None else value(rating.value),
+                error=failed,
+                rationale=_short(rating.call.raw),
+                source=AssessmentSource("LLM_JUDGE", judge.name),
+                metadata={"state": rating.state, "model": judge.base_model},
+            )
+        ]
+        for rater, labels in self.people.items():
+            if labels[place] is not None:
+                name = f"{rater} (person)" if rater == task.label else rater
+                found.append(Feedback(name=name, value=value(labels[place]), source=AssessmentSource("HUMAN", rater)))
+        return found
 
 
 def _short(cell: Any) -> Any:
-    return cell[:LONGEST] if isinstance(cell, str) else cell
-
-
-def _feedbacks(judge: Prompt, ratings: Sequence[Prediction], people: HumanRatings, place: int) -> list[Feedback]:
-    from mlflow.entities import AssessmentError, AssessmentSource, Feedback
-
-    rating, task = ratings[place], judge.task
-    number = dict(zip(task.labels, task.values, strict=True)) if task.ordered else {}
-
-    def value(label: Any) -> Any:
-        return number.get(label, label)
-
-    failed = None
-    if rating.value is None:
-        failed = AssessmentError(error_code=rating.state.upper(), error_message=rating.error or rating.state)
-    found = [
-        Feedback(
-            name=task.label,
-            value=None if rating.value is None else value(rating.value),
-            error=failed,
-            rationale=rating.call.raw,
-            source=AssessmentSource("LLM_JUDGE", judge.name),
-            metadata={"state": rating.state, "model": judge.base_model},
-        )
-    ]
-    for rater, labels in people.items():
-        if labels[place] is not None:
-            name = f"{rater} (person)" if rater == task.label else rater
-            found.append(Feedback(name=name, value=value(labels[place]), source=AssessmentSource("HUMAN", rater)))
-    return found
+    return utf8_safe(cell[:LONGEST]).replace("\0", "?") if isinstance(cell, str) else cell
 
 
 @contextlib.contextmanager

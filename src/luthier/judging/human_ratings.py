@@ -62,10 +62,23 @@ def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> 
     if not any(map(any, (line.values() for line in lines))):
         raise unrated
     columns = names or _rating_columns(task, lines, source)
+    if not tables:
+        _refuse_truths(answers, columns)
     found = {column: _read(task, lines, column, source) for column in columns}
     if not any(label is not None for labels in found.values() for label in labels):
         raise unrated
     return found
+
+
+def _refuse_truths(answers: AnswersToJudge, columns: Sequence[str]) -> None:
+    """Refuses columns in which people answered the question itself: they are no ratings of a spec's answers."""
+    asked = set() if answers.task is None else {"truth", *answers.task.raters}
+    wrong = [column for column in columns if column in asked]
+    if wrong:
+        raise DataError(
+            f"column {wrong[0]!r} holds what people answered to the texts themselves, and the judge is held against "
+            "people's ratings of the specs' answers. luthier judge --sheet FILE writes a table for these."
+        )
 
 
 def _by_answer(answers: AnswersToJudge, table: pd.DataFrame, source: str) -> list[Mapping[str, Any]]:

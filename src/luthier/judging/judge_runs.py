@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
+from luthier.engine.report import counted
 from luthier.evaluation.interval import Interval
 from luthier.judging.answers_to_judge import AnswersToJudge
-from luthier.judging.genai_evaluation import log_evaluation
+from luthier.judging.genai_evaluation import TRACES_PER_SECOND, Evaluation
 from luthier.judging.human_ratings import HumanRatings
 from luthier.judging.judgement import Judgement, ratings_table
 from luthier.judging.judgement_facts import KEPT, JudgedSpec, JudgementFacts
@@ -38,7 +39,11 @@ class JudgeInputs(Protocol):
 
 
 def log_judgement(
-    inputs: JudgeInputs, ratings: Sequence[Prediction], facts: JudgementFacts, tracker: Tracker
+    inputs: JudgeInputs,
+    ratings: Sequence[Prediction],
+    facts: JudgementFacts,
+    tracker: Tracker,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
     """Keeps everything, and gives it back.
 
@@ -47,6 +52,7 @@ def log_judgement(
         ratings: one per answer.
         facts: what was found.
         tracker: where runs are kept.
+        told: is told in a line what takes long.
     """
     judge, answers = inputs.judge, inputs.answers
     table = ratings_table(judge.task, answers, ratings, inputs.people)
@@ -71,12 +77,37 @@ def log_judgement(
         run.log_params({"judge": judge.name, "model_name": judge.base_model})
         run.log_params({"judged": ", ".join(answers.specs), "rows": answers.rows, "preferred": facts.preferred.name})
         facts = replace(facts, specs=tuple(_log_spec(one, facts, inputs, tracker, run) for one in facts.specs))
-        # MLflow evaluates into its own store only.
-        if inputs.traces and isinstance(tracker, MlflowTracker):
-            traced = log_evaluation(run.run_id, judge, answers, ratings, inputs.people, inputs.traces)
-            facts = replace(facts, traced=traced)
         _log(run, facts, table)
+        # MLflow evaluates into its own store only, and slowly: what was paid for is kept before.
+        if inputs.traces and isinstance(tracker, MlflowTracker):
+            facts = _traced(inputs, ratings, facts, run, told)
+            _log_facts(run, facts)
         return Judgement(facts, table, run.run_id, partial)
+
+
+def _traced(
+    inputs: JudgeInputs,
+    ratings: Sequence[Prediction],
+    facts: JudgementFacts,
+    run: MlflowRun,
+    told: Callable[[str], None],
+) -> JudgementFacts:
+    """What was found, with how many answers are an evaluation of MLflow's now, or why none is."""
+    from mlflow.exceptions import MlflowException
+
+    evaluation = Evaluation(inputs.judge, inputs.answers, ratings, inputs.people)
+    places = evaluation.chosen(inputs.traces)
+    if not places:
+        return facts
+    told(f"logging {counted(len(places), 'answer')} as an evaluation of MLflow, about {TRACES_PER_SECOND} a second")
+    try:
+        kept = evaluation.log(run.run_id, places)
+    except MlflowException as error:
+        return replace(facts, notes=(*facts.notes, f"MLflow keeps no evaluation of these answers: {error.message}"))
+    notes = facts.notes
+    if kept < len(places):
+        notes = (*notes, f"MLflow lost {len(places) - kept:,} of {len(places):,} answers of its evaluation.")
+    return replace(facts, traced=kept, notes=notes)
 
 
 def _log(run: MlflowRun, facts: JudgementFacts, table: pd.DataFrame) -> None:
@@ -88,9 +119,13 @@ def _log(run: MlflowRun, facts: JudgementFacts, table: pd.DataFrame) -> None:
     run.log_metrics(_known(found), facts.rows)
     run.log_spent(facts.spent_usd)
     run.log_answers(table)
-    run.log_text(json.dumps(facts.to_document(), ensure_ascii=False, indent=1), KEPT)
+    _log_facts(run, facts)
     run.describe(listed(judgement_sentences(facts)))
     run.log_page(judgement_page(facts))
+
+
+def _log_facts(run: MlflowRun, facts: JudgementFacts) -> None:
+    run.log_text(json.dumps(facts.to_document(), ensure_ascii=False, indent=1), KEPT)
 
 
 def _log_spec(

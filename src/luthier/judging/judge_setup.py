@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,13 @@ class JudgeSetup:
         """What the judge would be sent, and cost; sends nothing. Equal answers to a row are asked about once."""
         return Plan((plan_rows(self.judge, self.rows, self.training, options),), options.budget_usd)
 
-    def run(self, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Judgement:
+    def run(
+        self,
+        options: RunOptions = DEFAULTS,
+        *,
+        tracker: Tracker | None = None,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> Judgement:
         """Has the answers rated, and keeps the judgement beneath the run of the comparison.
 
         Every rating is in the journal before anything is logged: the same call again costs nothing.
@@ -79,6 +85,7 @@ class JudgeSetup:
         Args:
             options: on what terms the judge is asked.
             tracker: where the runs are kept; MLflow when absent.
+            told: is told in a line what takes long.
 
         Raises:
             BudgetReached: the budget does not reach; ratings so far are in the journal.
@@ -88,7 +95,7 @@ class JudgeSetup:
         assert options.report is not None
         ratings = self._ratings(options)
         facts = replace(self._facts(ratings), spent_usd=options.report.spent_now_usd)
-        return log_judgement(self, ratings, facts, tracker or MlflowTracker())
+        return log_judgement(self, ratings, facts, tracker or MlflowTracker(), told)
 
     def _ratings(self, options: RunOptions) -> tuple[Prediction, ...]:
         judge = self.judge
