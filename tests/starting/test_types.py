@@ -63,7 +63,7 @@ def test_no_module_of_starting_names_a_task_type_but_those_that_labels_are_guess
         # columns.py has usual names of columns.
         if file.stem != "columns" and re.search(rf"[\"']{name}[\"']", file.read_text(encoding="utf-8"))
     }
-    assert named == {("guessing", "classification"), ("guessing", "rating")}
+    assert named == {("guessing", "classification"), ("guessing", "rating"), ("quickstart", "rating")}
 
 
 def test_a_type_of_ones_own_gets_its_task_and_the_specs_it_starts_with(priced: Path) -> None:

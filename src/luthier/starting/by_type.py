@@ -73,11 +73,17 @@ def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(name): [row[str(name)] for row in rows] for name in frame.columns}
 
 
-def are_structured(cells: Sequence[object]) -> bool:
-    """Whether cells hold lists or objects, in Python or in JSON."""
-    given = [cell for cell in cells if (not isinstance(cell, list | tuple | dict) and missing(cell) is False) or cell]
-    found = [cell for cell in cells if isinstance(cell, list | tuple | dict) or _is_json(cell)]
-    return bool(found) and len(found) * 2 > len(given)
+def are_structured(cells: Sequence[object], *, in_json: bool = True) -> bool:
+    """Whether most cells hold lists or objects.
+
+    Args:
+        cells: of a column.
+        in_json: whether texts in JSON count, too.
+    """
+    objects = [isinstance(cell, list | tuple | dict) for cell in cells]
+    given = sum(is_object or not missing(cell) for is_object, cell in zip(objects, cells, strict=True))
+    found = sum(is_object or (in_json and _is_json(cell)) for is_object, cell in zip(objects, cells, strict=True))
+    return found * 2 > given
 
 
 def _is_json(cell: object) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
+from luthier.starting.by_type import are_structured
 from luthier.starting.columns import guess_columns
 from luthier.starting.guessing import Guess, guess_task
 from luthier.starting.sizing import Sizes, sizes_for
@@ -46,17 +47,25 @@ class InitReport:
     notes: tuple[str, ...]
     sizes: Sizes | None
 
-    def __str__(self) -> str:
+    @property
+    def found(self) -> str:
+        """What was guessed and written."""
         task = self.guess.task
         read = " and ".join(map(repr, task.text_columns))
-        folder = self.specs[0].parent
-        train, _, test = map(str, self.tables) if self.tables else ("TRAIN_TABLE", "", "TEST_TABLE")
         lines = [
             *self.notes,
             f"task {task.name!r}: {task.type}, reads {read}, answers {task.label!r}",
             *_bars(self.guess.counts),
             *(f"  ({reason})" for reason in self.guess.reasons),
             "written: " + ", ".join(map(str, [*self.specs, *self.tables])),
+        ]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        folder = self.specs[0].parent
+        train, _, test = map(str, self.tables) if self.tables else ("TRAIN_TABLE", "", "TEST_TABLE")
+        lines = [
+            self.found,
             "Look the files over; what is wrong is corrected in task.yaml. Then:",
             f"  luthier check {folder}",
             f"  luthier compare {folder} --test {test} --train {train}"
@@ -102,7 +111,9 @@ def init_from_table(
     notes = [f"{data}: {saved}", *reasons] if saved else list(reasons)
     guess = guess_task(frame, text=text, label=label, name=name, labels=labels, type_name=type_name)
     parts = guess.task.split(frame) if split else ()
-    targets, kept = split_targets(data, frame, replace=replace) if split else ([], "")
+    # A csv has no lists and objects.
+    ending = "jsonl" if any(are_structured(frame[name].tolist(), in_json=False) for name in frame.columns) else "csv"
+    targets, kept = split_targets(data, frame, replace=replace, ending=ending) if split else ([], "")
     sizes = sizes_of(frame, guess.task) if asks_embedded(overrides) else None
     specs = write_specs(guess.task, folder, overrides=overrides, replace=replace, sizes=sizes)
     for target, part in zip(targets, parts, strict=False):
@@ -117,7 +128,7 @@ def init_from_table(
     return InitReport(guess, tuple(specs), tuple(targets), data, tuple(notes), sizes)
 
 
-def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[list[Path], str]:
+def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool, ending: str = "csv") -> tuple[list[Path], str]:
     """Where the parts of a table go, and a note where they do not get the usual names.
 
     Files with rows that are not in this table are the split of another table and are never written over.
@@ -126,6 +137,7 @@ def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[li
         data: the table's file.
         frame: the table.
         replace: whether the parts of an earlier split of this table are written over.
+        ending: of the files, which says how they are written.
 
     Raises:
         DataError: such parts are there and are to be kept.
@@ -134,7 +146,7 @@ def split_targets(data: Path, frame: pd.DataFrame, *, replace: bool) -> tuple[li
     rows = _row_set(frame)
     others: list[Path] = []
     for prefix in ("", f"{stem}-"):
-        targets = [data.parent / f"{prefix}{part}.csv" for part in SPLIT]
+        targets = [data.parent / f"{prefix}{part}.{ending}" for part in SPLIT]
         there = [path for path in targets if path.exists()]
         if any(path.resolve() == data.resolve() or not _holds_rows_of(path, rows) for path in there):
             others = others or there
