@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from luthier.tasks.answers import LabelReader
+from luthier.tasks.hierarchy import HIERARCHY_METRICS, LabelPaths, PathReader, hierarchy_metrics
 from luthier.tasks.label_guessing import guessed_classes, guessed_rating
 from luthier.tasks.label_questions import label_question, label_specs
 from luthier.tasks.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
@@ -45,6 +46,8 @@ class ClosedSet(TaskType):
     value_name: ClassVar[str] = "label"
     value_column: ClassVar[Column] = "text"
     ordered = False
+    paths: LabelPaths | None = None
+    """The labels as paths, where their names are built of levels."""
     Settings: ClassVar[type[TypeSettings]] = LabelSettings
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -63,6 +66,9 @@ class ClosedSet(TaskType):
         made.settings = settings
         if isinstance(settings, LabelSettings):
             made.descriptions = described_labels(made.labels, settings.descriptions)
+            if isinstance(settings, ClassSettings) and settings.hierarchy is not None:
+                made.paths = LabelPaths(made.labels, settings.hierarchy)
+                made.headline = ("weighted_f1", "hierarchical_f1", "first_level_accuracy", "accuracy", "log_loss")
         return made
 
     @cached_property
@@ -114,7 +120,7 @@ class ClosedSet(TaskType):
         for said in (*spellings, self.labels):
             taken = {name.casefold() for name in names}
             names |= {n: label for n, label in zip(said, self.labels, strict=True) if n.casefold() not in taken}
-        return LabelReader(names)
+        return LabelReader(names) if self.paths is None else PathReader(names, self.paths)
 
     def schema(self, words: Sequence[str]) -> dict[str, Any]:
         """One of the words."""
@@ -170,7 +176,7 @@ class ClosedSet(TaskType):
             rates["probability_coverage"] = (int(found.covered.sum()), labelled)
         return Judged(
             distances=found.absolute_error if self.ordered else (~found.correct).astype(float),
-            sums=found.sums(),
+            sums=found.sums() | ({} if self.paths is None else self.paths.sums(truths, predictions)),
             groups=found.groups(),
             rates=rates,
             confidences=np.where(found.covered, found.confidence, np.nan),
@@ -181,13 +187,15 @@ class ClosedSet(TaskType):
         """Every metric of labels; see `label_metrics.py`."""
         from luthier.tasks.label_metrics import LABEL_METRICS, RATING_METRICS
 
-        return {name: one for name, one in LABEL_METRICS.items() if self.ordered or name not in RATING_METRICS}
+        own = {name: one for name, one in LABEL_METRICS.items() if self.ordered or name not in RATING_METRICS}
+        return own if self.paths is None else own | HIERARCHY_METRICS
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
         """The metrics; see `label_metrics.py`."""
         from luthier.tasks.label_metrics import label_metrics
 
-        return label_metrics(sums, max(self.values) - min(self.values) if self.ordered else None)
+        flat = label_metrics(sums, max(self.values) - min(self.values) if self.ordered else None)
+        return flat if self.paths is None else flat | hierarchy_metrics(sums)
 
     def ends(self, metric: str) -> tuple[float, float] | None:
         """The best and the worst value a quality metric can take on a row."""

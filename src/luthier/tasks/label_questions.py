@@ -29,6 +29,7 @@ class LabelsInOrder(Protocol):
     labels: tuple[str, ...]
     ordered: bool
     positions: dict[str, int]
+    descriptions: Mapping[str, str]
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -50,6 +51,12 @@ def label_question(kind: LabelsInOrder) -> str:
         if words_of(kind) is None
         else "How does the writer of each text feel about it? Answer with one word:"
     )
+    if kind.descriptions:
+        # One line each, so that a description is not taken for part of the next label.
+        return (
+            f"{asked}\n{{% for label in labels %}}- {{{{ words[loop.index0] }}}}"
+            "{% if label in descriptions %}: {{ descriptions[label] }}{% endif %}\n{% endfor %}"
+        )
     return f"{asked} {{{{ words | join(', ') }}}}."
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from luthier.errors import DataError
 from luthier.spec import Conversation, Fitted, Spec
 from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.deciding import qwk_thresholds
+from luthier.tasks.multilabel import MultiLabel
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.similarity import Similarity
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.pair_words import fit_words_of_pairs, predict_words_of_pairs
+from luthier.techniques.heads.set_words import fit_words_of_sets, predict_words_of_sets
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
+from luthier.techniques.heads.words import fitted_words, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +27,6 @@ __all__ = ["Baseline"]
 
 INVERSE_REGULARISATION = 3.0
 """Chosen, with the class weights, on the Yelp validation rows (figures in docs/spec.md)."""
-
-MOST_FEATURES = 100_000
-"""Most words and word pairs, the most frequent ones; limits the size of a packaged model."""
-
-SINGLE_WORDS_COUNT_BELOW = 200
-"""With fewer training rows than this, words that occur in one row only are used as well."""
 
 MOST_ITERATIONS = 1000
 
@@ -49,7 +45,7 @@ class Baseline(Spec):
         'words'
     """
 
-    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, Similarity)
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, MultiLabel, Similarity)
     technique: Literal["baseline"] = "baseline"
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -75,6 +71,8 @@ class Baseline(Spec):
         """
         if isinstance(self.task.kind, Similarity):
             return (yield from fit_words_of_pairs(self, rows))
+        if isinstance(self.task.kind, MultiLabel):
+            return (yield from fit_words_of_sets(self, rows))
         yield from ()
         texts, labels = labelled_texts(self, rows)
         assert rows is not None
@@ -95,6 +93,8 @@ class Baseline(Spec):
         """Predictions from the stored arrays alone; nothing is sent anywhere."""
         if isinstance(self.task.kind, Similarity):
             return (yield from predict_words_of_pairs(self, rows, fitted))
+        if isinstance(self.task.kind, MultiLabel):
+            return (yield from predict_words_of_sets(self, rows, fitted))
         yield from ()
         sent = [text for text in rows.texts if text is not None]
         found: Iterator[Prediction] = iter(())
@@ -129,23 +129,9 @@ def fit_sklearn(texts: Sequence[str], targets: Sequence[int], spec: Spec) -> tup
     """
     from sklearn.linear_model import LogisticRegression
 
-    least = 1 if len(texts) < SINGLE_WORDS_COUNT_BELOW else 2
-    vectorizer = _vectorizer(min_df=least, max_features=MOST_FEATURES)
-    try:
-        matrix = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        raise DataError(
-            f"spec {spec.name!r}: the {len(texts)} training texts hold no words to learn from ({error}). "
-            f"Is {spec.task.text!r} the right text column?"
-        ) from error
+    vectorizer, matrix = fitted_words(texts, spec)
     regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=MOST_ITERATIONS)
     return vectorizer, regression.fit(matrix, list(targets))
-
-
-def _vectorizer(**settings: Any) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **settings)
 
 
 class _Words:
@@ -153,8 +139,7 @@ class _Words:
 
     def __init__(self, fitted: Fitted) -> None:
         arrays = fitted.arrays
-        self._vectorizer = _vectorizer(vocabulary={term: i for i, term in enumerate(fitted.state["vocabulary"])})
-        self._vectorizer.idf_ = arrays["idf"]
+        self._vectorizer = words_of(fitted.state["vocabulary"], arrays["idf"])
         self._coef = arrays["coef"].T
         self._intercept = arrays["intercept"]
 

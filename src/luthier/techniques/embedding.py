@@ -14,6 +14,7 @@ from luthier.errors import EndpointError
 from luthier.providers.exchange import Answer
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tasks.closed_set import ClosedSet
+from luthier.tasks.multilabel import MultiLabel
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.similarity import Similarity
 from luthier.tasks.task import Rows, Task
@@ -21,6 +22,7 @@ from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
 from luthier.techniques.heads.automl import check_parts
 from luthier.techniques.heads.head import FOR_PAIRS, FittedHead, Head, fit_head
+from luthier.techniques.heads.label_sets import fit_sets, predict_sets, training_sets
 from luthier.techniques.heads.learners import Predictor, TrainedModel
 from luthier.techniques.heads.pairs import fit_pairs, predict_pairs, training_pairs
 from luthier.techniques.heads.probabilities import ERRORS
@@ -57,7 +59,7 @@ class Embedding(Spec):
     """
 
     endpoint_block: ClassVar[str] = "embedding"
-    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, Similarity)
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, MultiLabel, Similarity)
     technique: Literal["embedding"] = "embedding"
     head: Head = Head()
     """What answers from the vectors; the name of a method alone will do."""
@@ -81,6 +83,10 @@ class Embedding(Spec):
             return self
         if self.head.method in ("cosine", "isotonic"):
             raise ValueError(f"head {self.head.method} is for pairs of texts; task {self.task.name!r} is none of them")
+        if self._of_sets and self.head.method != "logistic":
+            raise ValueError(
+                f"head {self.head.method} chooses one label; task {self.task.name!r} gives several: take logistic"
+            )
         if self.head.method in ("ordinal", "regression") and not self.task.ordered:
             raise ValueError(
                 f"head {self.head.method} is for ratings; task {self.task.name!r} has no order: take logistic or automl"
@@ -95,6 +101,10 @@ class Embedding(Spec):
     @property
     def _of_pairs(self) -> bool:
         return isinstance(self.task.kind, Similarity)
+
+    @property
+    def _of_sets(self) -> bool:
+        return isinstance(self.task.kind, MultiLabel)
 
     def probes(self) -> tuple[Probe, ...]:
         """One text to embed."""
@@ -140,7 +150,7 @@ class Embedding(Spec):
         if train is not None:
             self.check_columns(train.columns, "the training table")
             known = self.task.rows(train, labelled=True, source="the training table")
-            texts, _ = self._training_texts(known)
+            texts, _ = training_sets(self, known) if self._of_sets else self._training_texts(known)
             many = f"{len(dict.fromkeys(texts)):,} training texts"
         notes = [*self.notes(), f"Fitting sends {many} too, each once ever; the estimate here leaves them out."]
         return preview_rows(self, rows, lambda inputs: self._embedded.request(str(inputs[self.task.text])), notes)
@@ -176,6 +186,8 @@ class Embedding(Spec):
         """
         if self._of_pairs:
             return (yield from fit_pairs(self, self.head.method, self._embedded, rows))
+        if self._of_sets:
+            return (yield from fit_sets(self._embedded, self, rows))
         texts, labels = self._training_texts(rows)
         assert rows is not None
         distinct = list(dict.fromkeys(texts))
@@ -220,6 +232,8 @@ class Embedding(Spec):
             self.check_columns(rows.inputs[0])
         if self._of_pairs:
             return (yield from predict_pairs(self._embedded, rows, fitted))
+        if self._of_sets:
+            return (yield from predict_sets(self._embedded, rows, fitted))
         texts = rows.texts
         requests = [self._embedded.request(text) for text in texts if text is not None]
         answers = iter((yield requests)) if requests else iter(())
