@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luthier.providers.exchange import Conversation, ProgressEvent
@@ -73,14 +73,6 @@ class PairTrial:
     error: float | None
 
 
-@dataclass
-class _Folds:
-    """Squared errors on held-out pairs, summed by penalty."""
-
-    errors: dict[float | None, float] = field(default_factory=dict)
-    rows: int = 0
-
-
 def unit_rows(vectors: Floats) -> Floats:
     """The vectors scaled to length 1; zero vectors stay as they are."""
     import numpy as np
@@ -140,7 +132,7 @@ def fit_pair_scorer(
     features /= scale
     fifths = np.minimum(4, (scores - ends[0]) / (ends[1] - ends[0]) * 5).astype(int).tolist()
     folds = np.array(assign_folds(keys, fifths, seed))
-    found = _Folds()
+    squared: dict[float | None, list[Floats]] = {}
     for fold in range(FOLDS):
         held, taught = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         yield ProgressEvent("head", fold, FOLDS, f"fold {fold + 1} of {FOLDS}")
@@ -154,20 +146,30 @@ def fit_pair_scorer(
             for penalty, coef, intercept in _ridges(features[taught], rest, PENALTIES):
                 answers[penalty] = base + features[held] @ coef + intercept
         for tried, said in answers.items():
-            wrong = float(((np.clip(said, *ends) - scores[held]) ** 2).sum())
-            found.errors[tried] = found.errors.get(tried, 0.0) + wrong
-        found.rows += len(held)
-    trials = tuple(PairTrial(penalty, error / found.rows) for penalty, error in found.errors.items())
+            squared.setdefault(tried, []).append((np.clip(said, *ends) - scores[held]) ** 2)
+    errors = {penalty: np.concatenate(parts) for penalty, parts in squared.items()}
+    trials = tuple(PairTrial(penalty, float(found.mean())) for penalty, found in errors.items())
     trials = trials or (PairTrial(None, None),)
-    won = min(trials, key=lambda trial: trial.error or 0.0)
+    won = _worth_it(errors)
     arrays: dict[str, npt.NDArray[Any]] = dict(fitted_curve(cosines, scores))
-    if won.penalty is not None:
+    if won is not None:
         rest = scores - PairScorer(arrays, *ends).of_cosines(cosines)
         with one_thread():
-            [(_, coef, intercept)] = _ridges(features, rest, [won.penalty])
+            [(_, coef, intercept)] = _ridges(features, rest, [won])
         coef = coef / scale
         arrays |= {"coef": coef, "intercept": np.array(intercept - float(coef @ mean))}
     return PairScorer(arrays, *ends), trials
+
+
+def _worth_it(errors: Mapping[float | None, Floats]) -> float | None:
+    """The penalty with the least error, unless its gain over the curve alone is less than its standard error."""
+    import numpy as np
+
+    best = min(errors, key=lambda penalty: float(errors[penalty].mean()), default=None)
+    if best is None:
+        return None
+    gain = errors[None] - errors[best]
+    return best if len(gain) > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) else None
 
 
 def _ridges(features: Floats, targets: Floats, penalties: Sequence[float]) -> list[tuple[float, Floats, float]]:

@@ -109,7 +109,7 @@ def fit_pairs(spec: Spec, method: str, embedded: TextVectors, rows: Rows | None)
         state={
             "dimensions": first.shape[1],
             "trials": _records(trials),
-            "notes": [*notes, *_chosen(trials)],
+            "notes": [*notes, *_chosen(trials, "coef" in scorer.arrays)],
         },
         arrays=scorer.arrays,
     )
@@ -175,16 +175,18 @@ def _records(trials: Sequence[PairTrial]) -> list[dict[str, Any]]:
     return records
 
 
-def _chosen(trials: Sequence[PairTrial]) -> list[str]:
+def _chosen(trials: Sequence[PairTrial], is_ridge: bool) -> list[str]:
     """What the cross-validation chose, as a sentence."""
     if not trials:
         return []
     if trials[0].error is None:
         return ["Too few training rows to hold any out: the curve over the cosine was taken without a comparison."]
-    won = min(trials, key=lambda trial: trial.error or 0.0)
     alone = f"the curve over the cosine alone (mse {trials[0].error:.4f})"
-    if won.penalty is None:
-        return [f"On held-out training rows no regression on the vectors was better than {alone}, which was taken."]
+    if not is_ridge:
+        return [
+            f"On held-out training rows no regression on the vectors was surely better than {alone}; that was taken."
+        ]
+    won = min(trials, key=lambda trial: trial.error or 0.0)
     return [
         f"The regression on the vectors is the best of {len(trials) - 1} cross-validated on the training rows: "
         f"ridge with alpha {won.penalty:g} (mse {won.error:.4f}), against {alone}."
