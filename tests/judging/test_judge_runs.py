@@ -28,7 +28,7 @@ def rows(seed: int) -> pd.DataFrame:
     for number in range(ROWS):
         mood = ("good", "bad")[(number + seed) % 2]
         text = f"{words[mood].split()[number % 3]} room {number} {seed}"
-        lines.append({"text": text, "mood": mood, "anna": 5 - number % 2})
+        lines.append({"text": text, "mood": mood, "anna": 5 - number % 2, "ben": 5 - number % 3 % 2})
     return pd.DataFrame(lines)
 
 
@@ -165,10 +165,24 @@ def test_a_mistake_is_one_message_and_nothing_is_asked(
     assert not judging.asked
 
 
-def test_runs_of_other_kinds_say_what_they_are(run: Run, board: lt.Board, judge_file: str) -> None:
-    child = run("judge", board["plain"].run_id, "--judge", judge_file)
-    assert child.code == 3 or child.code != 0
-    assert "'candidate'" in child.err and board.run_id in child.err
+def test_the_run_of_a_spec_and_the_model_made_of_it_stand_for_its_answers(
+    judging: ScriptedJudge, board: lt.Board
+) -> None:
+    board["plain"].log(register="mood", alias="champion")
+    for given in (board["plain"].run_id, "models:/mood@champion"):
+        found = lt.judge(given, judging.spec(), traces=0)
+        assert list(found.frame["spec"]) == ["plain"] and found.facts.judged_run == board.run_id
+
+
+def test_runs_of_other_kinds_say_what_they_are(run: Run, judging: ScriptedJudge, board: lt.Board) -> None:
+    found = lt.judge(board, judging.spec(), traces=0)
+    with pytest.raises(lt.ModelError, match="of kind 'judge'"):
+        lt.judge(found.run_id, judging.spec())
+
+
+def test_columns_of_several_people_may_be_named(judging: ScriptedJudge, board: lt.Board) -> None:
+    found = lt.judge(board, judging.spec(), human=["anna", "ben"], traces=0)
+    assert found.agreement is not None and found.agreement.raters == ("anna", "ben")
 
 
 def test_a_table_of_answers_from_anywhere_is_judged(

@@ -66,8 +66,8 @@ def judge(
     where people have rated answers too, the judge is held against them.
 
     Args:
-        answers: a board, the id of a compare run, or a table with a column `answer` (and `text`, `truth`, `spec`,
-            `row`); `None` for the latest comparison of the task.
+        answers: a board, the id of a compare run or of one spec in it, a registered model, or a table with a column
+            `answer` (and `text`, `truth`, `spec`, `row`); `None` for the latest comparison of the task.
         judge: a prompt over a rating or a classification whose text column is `answer`. Of a classification the
             first label is the good one.
         specs: names of the specs whose answers are judged; all when absent.
@@ -192,11 +192,13 @@ def _of_run(run_id: str | None, task: str | None) -> AnswersToJudge:
     run = run_with_id(run_id) if run_id is not None else _latest(task)
     if run_id is not None and task is not None and run.task != task:
         raise UserError(f"run {run_id} is of task {run.task!r}, not of {task!r}; leave one of them out.")
+    if run.kind == "candidate" and run.parent and run.spec and run_with_id(run.parent).kind == "compare":
+        # What a registered model was packaged from.
+        return _of_run(run.parent, None).of_specs([run.spec])
     if run.kind != "compare":
-        beside = f" It is part of run {run.parent}." if run.parent else ""
         raise ModelError(
             f"run {run.run_id} is of kind {run.kind!r}, and answers are judged of a comparison: give the id of a run "
-            f"of luthier compare.{beside}"
+            "of luthier compare, or of one of its specs."
         )
     if run.test_digest is None:
         parts = [f"{part.run_id} ({part.name})" for part in runs_beneath(run) if part.kind == "compare"]
