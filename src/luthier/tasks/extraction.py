@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from luthier.tasks.json_documents import NoValue, answer_documents, cell_document, compact
+from luthier.tasks.json_documents import NOT_JSON, NoValue, answer_documents, cell_document, compact
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType, short
 
 if TYPE_CHECKING:
     from luthier.tasks.extraction_metrics import Count, PartCounts
 
-__all__ = ["Extraction"]
+__all__ = ["Extraction", "in_template"]
+
+
+def in_template(text: str) -> str:
+    """A text as a template has it: what names of the user's own hold must not be taken for one.
+
+    Examples:
+        >>> in_template('{"a": {{b}}')
+        '{"a": {{ "{{" }}b}}'
+    """
+    return re.sub(r"\{[{%#]", lambda found: f'{{{{ "{found[0]}" }}}}', text)
 
 
 class Extraction(TaskType):
@@ -78,7 +89,10 @@ class Extraction(TaskType):
     def read_json(self, text: str, *, cut: bool = False) -> AnswerRead:
         """The value in an answer; a cut one counts where its JSON is whole all the same."""
         try:
-            read = [self._answered(document) for document in answer_documents(text)]
+            documents, whole = answer_documents(text)
+            read = [self._answered(document) for document in documents]
+            if not whole and all(one.value is None for one in read):
+                read = [AnswerRead(None, NOT_JSON)]
         except NoValue as fault:
             read = [AnswerRead(None, str(fault))]
         found = [one for one in read if one.value is not None]

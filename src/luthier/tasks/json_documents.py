@@ -11,7 +11,7 @@ from luthier.tasks.json_objects import DECODER, MOST_READ, NoObject, as_json, ob
 from luthier.tasks.spellings import missing
 from luthier.tasks.thoughts import spoken
 
-__all__ = ["MOST_CHARACTERS", "NoValue", "answer_documents", "cell_document", "compact"]
+__all__ = ["NOT_JSON", "MOST_CHARACTERS", "NoValue", "answer_documents", "cell_document", "compact"]
 
 MOST_CHARACTERS = 1_000_000
 """Characters of an answer that are read; a longer one is none: a model that never stops must not stall the reader."""
@@ -20,19 +20,22 @@ DEEPEST_CELL = 50
 """Levels of a cell that holds lists and mappings rather than text."""
 
 
+NOT_JSON = "the answer is not the JSON that was asked for"
+
+
 class NoValue(ValueError):
     """There is no such document; the message says why, for a person."""
 
 
-def answer_documents(text: str) -> list[Any]:
-    """The JSON documents in an answer, one where it is what was asked for; text around them is not read.
+def answer_documents(text: str) -> tuple[list[Any], bool]:
+    """The JSON documents in an answer, and whether it is one of them; text around them is not read.
 
     An answer that is JSON as a whole, or from its first brace to its last, is read whole. In any other the objects at
     its end are looked for, as `json_objects` does.
 
     Examples:
         >>> answer_documents('Sure: ```json {"spans": []} ```')
-        [{'spans': []}]
+        ([{'spans': []}], True)
 
     Raises:
         NoValue: there is none, a key is given twice, or the answer is too long.
@@ -45,13 +48,13 @@ def answer_documents(text: str) -> list[Any]:
         for part in dict.fromkeys((said, said[first : last + 1])):
             document = _decoded(part)
             if isinstance(document, dict | list):
-                return [document]
+                return [document], True
         found = [as_json(one) for one in objects_in(said[-MOST_READ:])]
     except NoObject as why:
         raise NoValue(f"the JSON is no answer: {why}") from None
     if not found:
-        raise NoValue("the answer is not the JSON that was asked for")
-    return found
+        raise NoValue(NOT_JSON)
+    return found, False
 
 
 def cell_document(cell: object) -> Any:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import StrictBool
 
-from luthier.tasks.extraction import Extraction
+from luthier.tasks.extraction import Extraction, in_template
+from luthier.tasks.field_extraction import FieldExtraction
 from luthier.tasks.json_documents import NoValue, cell_document, compact
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spans import TAG, Span, plain_tag, read_spans, spans_in, spans_of_tags
-from luthier.tasks.spellings import Labels
-from luthier.tasks.types import GuessedSettings, TaskType, TypeSettings
+from luthier.tasks.spellings import Labels, missing
+from luthier.tasks.types import GuessedSettings, StartingSpec, TaskType, TypeSettings
 
 if TYPE_CHECKING:
     from luthier.tasks.extraction_metrics import Count
@@ -43,6 +44,11 @@ class SpanExtraction(Extraction):
     constant_note: ClassVar[str] = "An empty list"
     constant_learns: ClassVar[bool] = False
     settings: SpanSettings
+
+    @classmethod
+    def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
+        """`FieldExtraction` of a task with `fields`."""
+        return FieldExtraction if "fields" in given else cls
 
     @classmethod
     def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
@@ -120,11 +126,16 @@ class SpanExtraction(Extraction):
         """Names the kinds of spans and the form of an answer."""
         kinds = self.parts
         apart = "" if self.settings.overlapping else " Spans do not overlap."
-        return (
+        return in_template(
             f"Find every span of these kinds in the text: {', '.join(kinds)}. Answer with JSON alone: "
             f'{{"spans": [{{"text": "...", "label": "{kinds[0]}"}}]}}. Copy each from the text exactly as it stands '
             f'there, in order, as often as it occurs.{apart} Where there is none, answer {{"spans": []}}.'
         )
+
+    def starting_specs(self) -> tuple[StartingSpec, ...]:
+        """Names known from the training rows, and prompts."""
+        known = "The names that the training rows mark, found again: free, and what a language model has to beat."
+        return (StartingSpec("baseline", known, {"technique": "baseline"}), *super().starting_specs())
 
     def constant(self, truths: Sequence[Any]) -> Prediction:
         """Nothing found."""
@@ -148,7 +159,10 @@ class SpanExtraction(Extraction):
 
     @classmethod
     def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
-        """The kinds of spans in a column of tags, or of lists of spans."""
+        """The kinds of spans in a column of tags, or of lists of spans; fields where it holds other objects."""
+        first = next((cell for cell in table[label] if not missing(cell)), None)
+        if _is_object(first):
+            return FieldExtraction.guess(table, text, label)
         kinds: Counter[str] = Counter()
         tagged = False
         for number, cell in enumerate(table[label], 1):
@@ -165,11 +179,11 @@ class SpanExtraction(Extraction):
                 if str(why) == "it is empty":
                     continue
                 raise ValueError(
-                    f"column {label!r}, row {number}: {why}; spans are a list of objects with start, end and label, or "
+                    f"row {number}: {why}; spans are a list of objects with start, end and label, or "
                     "a BIO tag for each token"
                 ) from None
         if not kinds:
-            raise ValueError(f"column {label!r} holds no span at all")
+            raise ValueError("it holds no span at all")
         what = "BIO tags" if tagged else "lists of spans"
         return GuessedSettings({"labels": sorted(kinds)}, (f"{label!r} holds {what}",), dict(sorted(kinds.items())))
 
@@ -190,6 +204,14 @@ def _overlaps(true: Sequence[tuple[int, int]], said: Sequence[tuple[int, int]]) 
         if at < len(true) and true[at][0] < end:
             count, at = count + 1, at + 1
     return count
+
+
+def _is_object(cell: object) -> bool:
+    try:
+        document = cell_document(cell)
+    except NoValue:
+        return False
+    return isinstance(document, dict) and not document.keys() <= {"spans", "tags", "tokens", "text"}
 
 
 def _kinds_of_tags(tags: Sequence[str]) -> list[str]:

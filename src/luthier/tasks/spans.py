@@ -17,7 +17,7 @@ from luthier.tables.cells import utf8_safe
 from luthier.tasks.json_documents import NoValue
 from luthier.tasks.types import short
 
-__all__ = ["MOST_SPANS", "TAG", "Span", "Tags", "plain_tag", "read_spans", "spans_in", "spans_of_tags"]
+__all__ = ["MOST_SPANS", "Occurrences", "TAG", "Span", "Tags", "plain_tag", "read_spans", "spans_in", "spans_of_tags"]
 
 Span: TypeAlias = dict[str, Any]
 Tags: TypeAlias = dict[str, list[str]]
@@ -221,7 +221,7 @@ def _trimmed(text: str, start: int, end: int, label: str) -> Span:
 
 
 def _located(text: str, spans: Sequence[Span], overlapping: bool) -> list[Span]:
-    places = _Occurrences(text)
+    places = Occurrences(text)
     taken = bytearray(len(text))
     found: list[Span] = []
     last: dict[str, Span] = {}
@@ -246,7 +246,7 @@ def _located(text: str, spans: Sequence[Span], overlapping: bool) -> list[Span]:
     return found
 
 
-class _Occurrences:
+class Occurrences:
     """Occurrences of stated texts, each given out once."""
 
     def __init__(self, text: str) -> None:
@@ -260,6 +260,10 @@ class _Occurrences:
         if said not in self._left:
             self._left[said] = self._occurrences(said)
         return self._left[said]
+
+    def first(self, said: str) -> tuple[int, int] | None:
+        """The first occurrence, `None` where there is none."""
+        return next(self._occurrences(said.strip()), None)
 
     def lacks(self, said: str) -> bool:
         """Whether no occurrence was found."""

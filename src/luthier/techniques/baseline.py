@@ -11,9 +11,11 @@ from luthier.tasks.deciding import qwk_thresholds
 from luthier.tasks.multilabel import MultiLabel
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.similarity import Similarity
+from luthier.tasks.span_extraction import SpanExtraction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions
+from luthier.techniques.heads.known_names import fit_names, predict_names
 from luthier.techniques.heads.pair_words import fit_words_of_pairs, predict_words_of_pairs
 from luthier.techniques.heads.set_words import fit_words_of_sets, predict_words_of_sets
 from luthier.techniques.heads.training_set import assign_folds, labelled_texts, labels_present
@@ -35,7 +37,8 @@ class Baseline(Spec):
     """Logistic regression on words and word pairs weighted by TF-IDF; calls no model.
 
     Labels are weighted so that rare ones count as much as frequent ones. A label without training rows gets
-    probability 0. For pairs of texts: the cosine of their TF-IDF weights, mapped to a score.
+    probability 0. For pairs of texts: the cosine of their TF-IDF weights, mapped to a score. For spans: the names that
+    training rows mark.
 
     Examples:
         >>> mood = Task("mood", labels=["good", "bad"])
@@ -45,7 +48,7 @@ class Baseline(Spec):
         'words'
     """
 
-    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, MultiLabel, Similarity)
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, MultiLabel, SpanExtraction, Similarity)
     technique: Literal["baseline"] = "baseline"
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -60,6 +63,8 @@ class Baseline(Spec):
     @property
     def base_model(self) -> str:
         """The kind of model."""
+        if isinstance(self.task.kind, SpanExtraction):
+            return "names of the training rows"
         return "tf-idf cosine" if isinstance(self.task.kind, Similarity) else "tf-idf + logistic regression"
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
@@ -73,6 +78,8 @@ class Baseline(Spec):
             return (yield from fit_words_of_pairs(self, rows))
         if isinstance(self.task.kind, MultiLabel):
             return (yield from fit_words_of_sets(self, rows))
+        if isinstance(self.task.kind, SpanExtraction):
+            return (yield from fit_names(self, rows))
         yield from ()
         texts, labels = labelled_texts(self, rows)
         assert rows is not None
@@ -95,6 +102,8 @@ class Baseline(Spec):
             return (yield from predict_words_of_pairs(self, rows, fitted))
         if isinstance(self.task.kind, MultiLabel):
             return (yield from predict_words_of_sets(self, rows, fitted))
+        if isinstance(self.task.kind, SpanExtraction):
+            return (yield from predict_names(rows, fitted))
         yield from ()
         sent = [text for text in rows.texts if text is not None]
         found: Iterator[Prediction] = iter(())
