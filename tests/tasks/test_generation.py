@@ -42,18 +42,20 @@ def drawn(rows: int, seed: int) -> tuple[list[Any], list[Prediction]]:
     return [one[0] if len(one) == 1 else one for one in texts], [ok(answer) for answer in answers]
 
 
-def corpus_chrf(truths: Sequence[Any], predictions: Sequence[Prediction]) -> float:
+def corpus_chrf(truths: Sequence[Any], predictions: Sequence[Prediction], beta: int = 2) -> float:
     texts = [[truth] if isinstance(truth, str) else truth for truth in truths]
     streams = [[one[place] if place < len(one) else None for one in texts] for place in range(max(map(len, texts)))]
-    score: float = sacrebleu.corpus_chrf([p.value or "" for p in predictions], streams).score
+    score: float = sacrebleu.corpus_chrf([p.value or "" for p in predictions], streams, beta=beta).score
     return score
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_chrf_is_what_sacrebleu_computes_for_the_table(seed: int) -> None:
     truths, predictions = drawn(60, seed)
-    found = evaluate(TASK, truths, predictions, resamples=200)["chrf"]
-    assert found.value == pytest.approx(corpus_chrf(truths, predictions), abs=1e-12)
+    metrics = evaluate(TASK, truths, predictions, resamples=200)
+    for name, beta in (("chrf1", 1), ("chrf", 2)):
+        assert metrics[name].value == pytest.approx(corpus_chrf(truths, predictions, beta), abs=1e-12)
+    found = metrics["chrf1"]
     assert found.low is not None and found.high is not None and 0 < found.low < found.value < found.high < 100
 
 
@@ -83,6 +85,20 @@ def test_rouge_is_what_the_package_rouge_score_0_1_2_computes(
 ) -> None:
     found = evaluate(TASK, [truth], [ok(answer)], resamples=0)
     assert [found[name].value for name in ("rouge_1", "rouge_2", "rouge_l")] == pytest.approx(rouge, abs=1e-6)
+
+
+def test_a_copy_of_the_text_is_ranked_below_a_short_answer_that_is_half_right() -> None:
+    assert TASK.kind.ranking() == "chrf1"
+    truth = "Subscription renewed after cancellation"
+    text = (
+        "My subscription renewed yesterday though I had cancelled it on 30 April and have your confirmation. "
+        "Please undo it."
+    )
+    short, copied = (
+        evaluate(TASK, [truth], [ok(said)], resamples=0) for said in ("Confirmation of subscription", text)
+    )
+    assert short["chrf1"].value > copied["chrf1"].value
+    assert short["chrf"].value < copied["chrf"].value
 
 
 def test_words_of_rouge_are_of_any_script() -> None:

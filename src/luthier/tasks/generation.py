@@ -53,7 +53,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 LENGTHS = (20, 50, 100, 200, 500, 1_000, 5_000)
 """Bounds of the bars that show how long the texts of a table are."""
 
-UNTELLING = ("label", "labels", "target", "truth", "reference", "references", "output", "answer", "text", "y")
+UNTELLING = ("label", "labels", "target", "truth", "reference", "references", "refs", "output", "answer", "text", "y")
 """Names of columns that do not say what their texts are."""
 
 
@@ -76,7 +76,7 @@ class FreeText(TaskType):
     value_name: ClassVar[str] = "answer"
     value_column: ClassVar[Column] = "text"
     metrics: ClassVar[Mapping[str, Measure]] = GENERATION_METRICS
-    headline = ("chrf", "rouge_l", "exact_match")
+    headline = ("chrf1", "rouge_l", "exact_match")
     graded = True
     constant_note: ClassVar[str] = "The text nearest to the others"
 
@@ -87,6 +87,7 @@ class FreeText(TaskType):
         assert isinstance(settings, FreeTextSettings)
         made.several_lines = not settings.one_line
         made.completion_stop = "\n" if settings.one_line else made.completion_stop
+        made.answer_cue = settings.what[0].upper() + settings.what[1:]
         return made
 
     @property
@@ -197,6 +198,7 @@ class FreeText(TaskType):
         what = re.sub(r"[\W_]+", " ", label).strip()
         if what.casefold() not in UNTELLING and what:
             settings["what"] = what
+            reasons.append(f"prompts ask for the {what}, as the column is called")
         if len(set(texts)) <= len(texts) // 2:
             reasons.append(
                 f"{len(set(texts))} distinct texts in {len(texts):,}: if they are labels, --type classification fits"
@@ -212,7 +214,7 @@ class FreeText(TaskType):
         import numpy as np
 
         figures = [self._figures(truth, one.value) for truth, one in zip(truths, predictions, strict=True)]
-        distances = [0.0 if row.exact else max(1 - row.chrf, 1e-9) for row in figures]
+        distances = [0.0 if row.exact else max(1 - row.chrf1, 1e-9) for row in figures]
         return Judged(distances=np.array(distances), sums=sums_of(figures))
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -221,20 +223,20 @@ class FreeText(TaskType):
 
     def ends(self, metric: str) -> tuple[float, float] | None:
         """Every metric is best where a row equals its reference and 0 where nothing is shared."""
-        return (100.0, 0.0) if metric == "chrf" else (1.0, 0.0) if metric in self.metrics else None
+        return (100.0, 0.0) if metric in ("chrf1", "chrf") else (1.0, 0.0) if metric in self.metrics else None
 
     def constant(self, truths: Sequence[Any]) -> Prediction:
-        """Of some truths the one with the best mean chrF against others, looked for within a second."""
+        """Of some truths the one with the best mean chrF1 against others, looked for within a second."""
         tried = _spread(truths, MOST_CONSTANTS)
         longest = max(len(references_of(truth)[0]) for truth in tried)
         others = _spread(truths, max(5, min(MOST_TRIED_ON, MOST_COMPARED // (longest * len(tried)))))
         texts = list(dict.fromkeys(references_of(truth)[0] for truth in tried))
-        best = max(texts, key=lambda text: sum(self._figures(truth, text).chrf for truth in others))
+        best = max(texts, key=lambda text: sum(self._figures(truth, text).chrf1 for truth in others))
         return Prediction(best, "ok")
 
     def score_name(self, objective: str | None) -> str:
         """What `score` averages to."""
-        return "chrF of a row, minus 1"
+        return "chrF1 of a row, minus 1"
 
     def _figures(self, truth: Any, answer: str | None) -> RowFigures:
         return row_figures(references_of(truth), answer or "")

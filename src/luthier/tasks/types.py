@@ -207,6 +207,8 @@ class TaskType(ABC):
     examples stand between lines of `###`, and an answer ends at such a line."""
     completion_stop: str = "\n\n"
     """Where a model that continues a text is stopped, if an answer has one line."""
+    answer_cue: str = "Answer"
+    """Word at the end of a plain prompt, after which the answer begins."""
     parts_title: ClassVar[str] = "Part by part"
     """Head of the table of `Plots.parts`."""
     part_name: ClassVar[str] = "label"

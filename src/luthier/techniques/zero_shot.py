@@ -30,7 +30,7 @@ def zero_shot_prompt(task: Task, *, cut_after: int | None = None) -> dict[str, s
     texts = (
         [f"Text {place}: {cell}" for place, cell in enumerate(cells, 1)] if len(cells) > 1 else [f"Text: {cells[0]}"]
     )
-    return {"system": task.kind.question(), "template": "\n".join([*texts, "Answer:"])}
+    return {"system": task.kind.question(), "template": "\n".join([*texts, f"{task.kind.answer_cue}:"])}
 
 
 def zero_shot_document(task: Task) -> dict[str, Any]:
