@@ -9,6 +9,7 @@ import pytest
 
 import luthier as lt
 from luthier.model_catalogue import FACTS
+from luthier.tasks.known_types import TASK_TYPES
 from luthier_local import LocalServer
 from tests.cli.conftest import Run
 
@@ -23,7 +24,7 @@ def test_models_that_can_be_fine_tuned_for_a_task_are_listed_with_the_sources_of
 
 
 def test_the_table_numbers_the_sources_beneath_it(run: Run) -> None:
-    shown = run("catalogue", "list", "--task", "similarity").out
+    shown = run("catalogue", "list", "--task", "embedding").out
     assert "text-embedding-3-small" in shown and "genai-prices" in shown and "seen" in shown
 
 
@@ -41,8 +42,27 @@ def test_a_name_that_no_model_has_is_answered_with_those_near_it(run: Run) -> No
 
 def test_an_unknown_task_and_an_unknown_provider_are_answered_with_those_there_are(run: Run) -> None:
     task, provider = run("catalogue", "list", "--task", "ratings"), run("catalogue", "list", "--provider", "opnai")
-    assert task.code == 2 and "rating" in task.err
+    assert task.code == 2 and "Did you mean rating?" in task.err and "a task.yaml" in task.err
     assert provider.code == 2 and "openai" in provider.err
+
+
+def test_a_task_file_and_a_type_of_ones_own_say_what_models_are_listed_for(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("{name: mood, type: rating, labels: [bad, good]}", encoding="utf-8")
+    by_file = run("catalogue", "list", "--task", tmp_path / "task.yaml", "--json")
+    assert by_file.out == run("catalogue", "list", "--task", "rating", "--json").out
+    own = run("catalogue", "list", "--task", "tests.tasks.test_another_type:Rent")
+    assert "Models for generation" in own.out
+    gone = run("catalogue", "list", "--task", tmp_path / "other.yaml")
+    assert gone.code == 2 and "other.yaml" in gone.err
+    unknown = run("catalogue", "list", "--task", "no_such_module:Price")
+    assert unknown.code == 2 and "PYTHONPATH" in unknown.err
+
+
+@pytest.mark.parametrize("name", sorted(TASK_TYPES))
+def test_models_are_listed_for_every_task_type(name: str) -> None:
+    found = lt.catalogue(name)
+    assert found.task == name
+    assert any("prompt" in one["by"] for one in found.document())
 
 
 def test_the_lists_of_accounts_are_asked_for_with_refresh_and_kept(

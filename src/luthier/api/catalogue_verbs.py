@@ -186,7 +186,8 @@ def catalogue(
     A fact that is not known is not had: `json_mode=True` leaves out models of which no source says that they have it.
 
     Args:
-        task: `classification`, `rating`, `extraction`, `similarity`, `generation` or `embedding`; any when absent.
+        task: `classification`, `rating`, `extraction`, `similarity`, `generation` or `embedding`, the file of a task,
+            or `module:NAME` for a type of your own; any when absent.
         provider: one, or `all` those of the price list; the ones Luthier asks by name, and your own, when absent.
         fine_tunable: those that can be fine-tuned today.
         log_probabilities: those that give log-probabilities.
@@ -212,9 +213,11 @@ def catalogue(
         [('wordllama-tunable', 0.0)]
     """
     from luthier.model_catalogue.price_list import price_list
+    from luthier.model_catalogue.task_names import listed_for
 
+    task = None if task is None else listed_for(need_text("task", task))
     wanted = ModelFilter(
-        task=None if task is None else need_text("task", task),
+        task=task,
         provider=None if provider is None else need_text("provider", provider),
         fine_tunable=fine_tunable,
         log_probabilities=log_probabilities,

@@ -37,7 +37,7 @@ def list_(
         typer.Option(
             "--task",
             metavar="TASK",
-            help="classification, rating, extraction, similarity, generation or embedding.",
+            help="classification, rating, extraction, similarity, generation or embedding; or a task.yaml.",
         ),
     ] = None,
     provider: Provider = None,

@@ -51,7 +51,10 @@ class ModelFilter:
         if self.task is not None and self.task not in TASKS:
             near = difflib.get_close_matches(self.task, TASKS, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise UserError(f"task {self.task!r} is unknown; allowed: {', '.join(TASKS)}.{meant}")
+            raise UserError(
+                f"task {self.task!r} is unknown; allowed: {', '.join(TASKS)}, a task.yaml, or module:NAME for a type "
+                f"of your own.{meant}"
+            )
 
 
 @dataclass(frozen=True)

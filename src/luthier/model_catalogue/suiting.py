@@ -29,7 +29,7 @@ CONTINUES = re.compile(
 )
 
 SUITED: dict[str, tuple[str, ...]] = {
-    "chat": ("classification", "rating", "extraction", "generation"),
+    "chat": ("classification", "rating", "extraction", "similarity", "generation"),
     "embedding": ("similarity", "embedding", "classification", "rating"),
     "decisions": ("classification", "rating"),
     "base": ("classification", "rating"),
@@ -78,7 +78,7 @@ def techniques(model: CatalogueModel, task: str | None, today: date) -> tuple[st
         found.append("embedding")
     if model.value("decisions") and answers and task in (None, *LABELLED):
         found.append("decision")
-    if model.value("fine_tuning") and not ended(model, today) and task in (None, *LABELLED, "extraction", "generation"):
+    if model.value("fine_tuning") and not ended(model, today) and task != "embedding":
         found.append("fine-tune")
     return tuple(found)
 

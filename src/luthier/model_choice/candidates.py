@@ -87,7 +87,7 @@ def ranked_models(
     Args:
         catalogue: what is known of models.
         places: blocks of endpoint files, one per service that can be asked now.
-        task: type of the task.
+        task: what models are listed for.
         technique: of the recipe that all are asked with.
         most: at most so many, where none is named.
         today: models that retire within 90 days of it are left out unless they are named.

@@ -15,6 +15,7 @@ from luthier.experiments.compare import ComparisonSetup
 from luthier.experiments.fits import fit_on
 from luthier.experiments.spec_results import answer_rows
 from luthier.model_catalogue import Catalogue, catalogue_models
+from luthier.model_catalogue.task_names import listed_for
 from luthier.model_choice.candidates import LeftOut, RankedModel, ranked_models
 from luthier.model_choice.shortlist import Shortlist
 from luthier.plans import Plan
@@ -101,7 +102,7 @@ class RankSetup:
         chosen, found_unfit = ranked_models(
             known,
             self._of_technique(places),
-            task=task.type,
+            task=listed_for(task.type),
             technique=str(self._document["technique"]),
             most=most,
             today=today or date.today(),
