@@ -13,6 +13,7 @@ from luthier.tasks.label_guessing import guessed_classes, guessed_rating
 from luthier.tasks.label_questions import label_question, label_specs
 from luthier.tasks.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.set_guessing import guessed_hierarchy, guessed_sets
 from luthier.tasks.spellings import Spellings, number_of
 from luthier.tasks.types import (
     AnswerRead,
@@ -259,8 +260,16 @@ class Classes(ClosedSet):
 
     @classmethod
     def guess(cls, table: Mapping[str, Sequence[Any]], text: str, label: str) -> GuessedSettings:
-        """The labels there are."""
-        return guessed_classes(table[label])
+        """The labels there are: several for a row where cells are lists, paths where all names have levels."""
+        several = guessed_sets(table[label])
+        if several is not None:
+            return several
+        found = guessed_classes(table[label])
+        mark = guessed_hierarchy(found.settings["labels"])
+        if mark is None:
+            return found
+        reason = f"their names are paths with {mark!r} between (hierarchy: {mark!r})"
+        return GuessedSettings({**found.settings, "hierarchy": mark}, (*found.reasons, reason), found.counts)
 
     @classmethod
     def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
