@@ -91,7 +91,7 @@ def test_specs_are_compared_by_its_metric_with_intervals_and_paired_tests(task: 
     assert mute.metrics["off_label_rate"].value == 1.0
     low, high = mute.metrics["mae"].low, mute.metrics["mae"].high
     assert low is not None and high is not None and low < TRUE[:30].mean() < high
-    assert leaderboard.majority.name == f"always {np.median(TRUE[30:])}"
+    assert leaderboard.majority.name == f"always {np.median(TRUE[30:]):g}"
     assert "median price of the training rows" in leaderboard.majority.candidate.notes[0]
     pair = leaderboard.pairs[0]
     assert (pair.first, pair.second, pair.difference.value) == ("exact", "cheap", -10)

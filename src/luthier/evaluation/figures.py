@@ -96,7 +96,7 @@ def check_requirement(text: str, task: Task) -> Requirement:
     if name not in measures:
         family, rest = _parts(name)
         if family is None:
-            raise UserError(_unknown(text, found.figure, measures))
+            raise UserError(_unknown(text, found.figure, measures, labels=bool(task.labels)))
         compared = _compared_metrics(task)
         if family == DISPARITY and not _metric_and_column(rest, compared)[1]:
             raise UserError(
@@ -188,9 +188,9 @@ def _metric_and_column(rest: str, compared: Collection[str]) -> tuple[str, str]:
     return metric, rest.removeprefix(f"{metric}_") if metric else ""
 
 
-def _unknown(text: str, figure: str, measures: Collection[str]) -> str:
+def _unknown(text: str, figure: str, measures: Collection[str], *, labels: bool) -> str:
     """The message for a name that is no figure's: those nearest to it, then all."""
-    names = [*measures, *PATTERNS]
+    names = [*measures, *(PATTERNS if labels else PATTERNS[:2])]
     near = difflib.get_close_matches(base_name(figure), [*measures, COHORT], n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
     return (

@@ -306,7 +306,9 @@ def constant_rows(
     answer = replace(task.kind.constant(source), call=CallRecord(cost_usd=0.0))
     there = set(kept)
     nothing = Prediction(None, "empty")
-    said = "" if answer.value is None else " ".join(task.kind.written(answer.value).split())
+    value = answer.value
+    written = f"{value:.4g}" if isinstance(value, float) else "" if value is None else task.kind.written(value)
+    said = " ".join(written.split())
     if not said:
         said = "nothing"
     elif len(said) > LONGEST_CONSTANT:

@@ -121,10 +121,12 @@ def _tokens(one: Tried) -> str:
 
 
 def _summary(tried: Sequence[Tried], truth: Any) -> Table:
+    kind = tried[0].spec.task.kind
+    judging = Column("off by", "number", drop=2) if kind.graded else Column("right", drop=2)
     columns = [
         Column("", kind="name", least=30),
-        Column("label"),
-        *([Column("right", drop=2)] if truth is not None else []),
+        Column(kind.value_name, least=40),
+        *([judging] if truth is not None else []),
         Column("tokens in", "count", drop=1),
         Column("out", "count", drop=1),
         Column("$", "usd"),
@@ -134,8 +136,12 @@ def _summary(tried: Sequence[Tried], truth: Any) -> Table:
     rows = []
     for one in tried:
         call = one.prediction.call
-        label = str(one.label) if one.state == "ok" else one.state
-        right = [] if truth is None else ["yes" if one.state == "ok" and one.label == truth else "no"]
+        label = clipped(one.spec.task.kind.written(one.label)) if one.state == "ok" else one.state
+        right: list[Cell] = []
+        if truth is not None and kind.graded:
+            right = [float(kind.judge([truth], [one.prediction]).distances[0]) if one.state == "ok" else None]
+        elif truth is not None:
+            right = ["yes" if one.state == "ok" and one.label == truth else "no"]
         cells: list[Cell] = [
             one.title,
             label,

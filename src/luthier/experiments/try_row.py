@@ -17,6 +17,11 @@ __all__ = ["TriedRow", "frame_records", "template_diff"]
 LONGEST_TITLE = 90
 
 
+def _cut(text: str) -> str:
+    said = " ".join(text.split())
+    return said if len(said) <= LONGEST_TITLE else f"{said[: LONGEST_TITLE - 1]}…"
+
+
 @dataclass(frozen=True)
 class TriedRow:
     """One row, answered by every spec and wording; shows itself in a terminal and in a notebook.
@@ -48,9 +53,8 @@ class TriedRow:
     @property
     def title(self) -> str:
         """Which row it is, in a line."""
-        truth = "" if self.truth is None else f" ({self.task.label} is {self.truth})"
-        said = " ".join(self.text.split())
-        said = said if len(said) <= LONGEST_TITLE else f"{said[: LONGEST_TITLE - 1]}…"
+        truth = "" if self.truth is None else f" ({self.task.label} is {_cut(self.task.kind.written(self.truth))})"
+        said = _cut(self.text)
         return f"{'' if self.number is None else f'row {self.number:,}: '}{said or '(no text)'}{truth}"
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import shown
-from luthier.errors import EndpointError, SpecError
+from luthier.errors import DataError, EndpointError, SpecError
 from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.try_records import Tried, TriedCall, TriedWording
 from luthier.plans import Plan, plan_fit, plan_rows
@@ -83,6 +83,11 @@ class TrySetup:
         Raises:
             DataError: a column that a template names is missing, or the text is none.
         """
+        if isinstance(given, str) and len(self.task.text_columns) > 1:
+            raise DataError(
+                f"task {self.task.name!r} reads several texts of a row: {', '.join(self.task.text_columns)}. Give a "
+                "row of a table (--rows TABLE --row N), in Python also a dict of these columns."
+            )
         row = {self.task.text: given} if isinstance(given, str) else dict(given)
         return self.task.rows(frame_of([row]), source="the row")
 

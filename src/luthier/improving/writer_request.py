@@ -32,6 +32,9 @@ TAG = "new_instructions"
 MOST_READ = 200_000
 """Characters of an answer; a longer one is no prompt whatever it says."""
 
+LONGEST_SCHEMA = 1_500
+"""Characters of the JSON schema of an answer that the writer is shown."""
+
 ROOM = 2
 """Times the tokens that a reasoning model needs for a label: it weighs a dozen rows here."""
 
@@ -77,14 +80,15 @@ def writer_request(
         most: characters the new ones may have.
     """
     spec = instructions.spec
+    graded = spec.task.kind.graded
     parts = [
         "You improve the instructions of a prompt. A model is sent the prompt with one text at a time and answers. "
         "Below are its instructions and texts that it answered, some of them wrong.",
         f"# The task\n{_task(spec)}",
         f"# The whole prompt\n{_whole(instructions)}",
         f"# The present instructions\n<instructions>\n{instructions.text or '(none)'}\n</instructions>",
-        *_rows("Answered wrong", [row for row in told if row.is_wrong]),
-        *_rows("Answered right", [row for row in told if not row.is_wrong]),
+        *_rows("Farthest from the truth" if graded else "Answered wrong", [row for row in told if row.is_wrong]),
+        *_rows("Nearest to the truth" if graded else "Answered right", [row for row in told if not row.is_wrong]),
     ]
     if tried:
         shown = "\n".join(f"<tried>\n{shortened(text)}\n</tried>" for text in tried)
@@ -161,7 +165,9 @@ def what_stays(instructions: Instructions) -> list[str]:
 
 
 def _task(spec: Prompt) -> str:
-    lines = [f"Task {spec.task.name!r}; the text is in the column {spec.task.text!r}."]
+    columns = spec.task.text_columns
+    texts = "the text is in the column" if len(columns) == 1 else "the texts are in the columns"
+    lines = [f"Task {spec.task.name!r}; {texts} {' and '.join(map(repr, columns))}."]
     if spec.task.labels:
         words = dict(zip(spec.task.labels, spec.words, strict=True))
         order = spec.task.ascending if spec.task.ordered else spec.task.labels
@@ -169,7 +175,10 @@ def _task(spec: Prompt) -> str:
         ordered = ", from lowest to highest; a far miss is worse than a near one" if spec.task.ordered else ""
         lines.append(f"Possible answers{ordered}: {', '.join(named)}.")
     else:
-        lines.append(f"The answer is {with_article(spec.task.kind.value_name)}.")
+        kind = spec.task.kind
+        schema = json.dumps(kind.schema(()), ensure_ascii=False)
+        said = f", as this JSON schema says: {schema}" if len(schema) <= LONGEST_SCHEMA else ""
+        lines.append(f"The answer is {with_article(kind.value_name)}{said}.")
     return "\n".join([*lines, _read_how(spec)])
 
 

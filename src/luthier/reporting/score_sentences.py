@@ -70,7 +70,8 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     rows, ok = summary.rows, summary.states.get("ok", 0)
     if rows:
         counted = "rows" if summary.ending == "finished" else "rows answered so far"
-        out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {with_article(summary.value_name)}.")
+        what = with_article(summary.value_name if summary.labels else "usable answer")
+        out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {what}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")
     if summary.errors:
@@ -96,7 +97,8 @@ def meaning_of(summary: ScoreSummary) -> dict[str, str]:
     """What each state means for this task."""
     if summary.labels:
         return MEANING
-    return {**MEANING, "ok": "a value", "off_label": "an answer that states no value"}
+    value = summary.value_name
+    return {**MEANING, "ok": f"{value} found", "off_label": f"no usable {value} in the answer"}
 
 
 def money(usd: float | None) -> str:

@@ -102,7 +102,7 @@ class BatchReport:
         self.watch.wrote(len(predictions))
         for p in predictions:
             self.states[p.state] += 1
-            if p.value in self.labels:
+            if self.labels and p.value in self.labels:
                 self.labels[p.value] += 1
             call = p.call
             self.input_tokens += call.input_tokens

@@ -82,6 +82,7 @@ class Similarity(TaskType):
     Settings: ClassVar[type[TypeSettings]] = SimilaritySettings
     settings: SimilaritySettings
     value_name: ClassVar[str] = "score"
+    graded = True
     headline = ("spearman", "pearson", "mae")
     constant_note: ClassVar[str] = "The mean score"
 
