@@ -317,11 +317,13 @@ def _reading(task: Task, condition: Condition, kept: Sequence[int]) -> Evaluated
 
 def _reweighted(before: EvaluatedRows, after: EvaluatedRows) -> EvaluatedRows | None:
     """The rows before with the truths in the shares they have after; `None` where one is missing before."""
-    old, new = Counter(before.truths), Counter(after.truths)
+    kind = before.task.kind
+    had, has = list(map(kind.written, before.truths)), list(map(kind.written, after.truths))
+    old, new = Counter(had), Counter(has)
     if not new.keys() <= old.keys():
         return None
     share = {truth: (new[truth] / len(after)) / (count / len(before)) for truth, count in old.items()}
-    return replace(before, counted=np.array([share[truth] for truth in before.truths]))
+    return replace(before, counted=np.array([share[truth] for truth in had]))
 
 
 def _other_than_reported(reported: Reported, rows: int) -> str | None:
@@ -409,6 +411,7 @@ def _switch(task: Task, before: Condition, after: Condition, kept: Sequence[int]
         lost=counts["lost"],
         won=counts["won"],
         examples=tuple(
-            Changed(i, texts[i] or "", str(rows.labels[i]), before.predictions[i], after.predictions[i]) for i in shown
+            Changed(i, texts[i] or "", task.kind.written(rows.labels[i]), before.predictions[i], after.predictions[i])
+            for i in shown
         ),
     )

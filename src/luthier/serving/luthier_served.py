@@ -214,7 +214,7 @@ class LuthierServed:
                 for prediction in predictions
             ],
             states=Counter(prediction.state for prediction in predictions),
-            labels=Counter(prediction.value for prediction in predictions if prediction.value in known),
+            labels=Counter(one.value for one in predictions if known and one.value in known),
             outage=(asked[0].error or "no answer") if asked and is_out else None,
         )
 
