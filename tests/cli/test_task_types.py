@@ -16,8 +16,15 @@ import pandas as pd
 import pytest
 import yaml
 
+import luthier as lt
+from luthier.engine.loop import wait_for
+from luthier.errors import SpecError
+from luthier.serving.luthier_served import LuthierServed
+from luthier.serving.served_model import ScoringAnswer, ScoringRequest, ServedModelFacts
+from luthier.serving.settings import ServerSettings
 from tests.cli.conftest import Ended, Run
 from tests.conftest import standing_store
+from tests.patience import PATIENCE_SECONDS
 from tests.scripted_server import serving
 
 NAMES = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gwen", "Hugo")
@@ -174,8 +181,6 @@ def prepared(
         write("zero.yaml", {"name": "zero", "prompt": prompt, "endpoint": endpoint, **common})
         few = {"prompt": {**prompt, "examples": {"count": 2}}, "endpoint": {**endpoint, "model": "m2"}}
         write("few.yaml", {"name": "few", **few, **common, "gates": [f"{case.metric} >= 0.1"]})
-        import luthier as lt
-
         specs = [lt.read_spec("zero.yaml"), lt.read_spec("few.yaml")]
         board = lt.compare(specs, pd.read_json("test.jsonl", lines=True), train=pd.read_json("train.jsonl", lines=True))
         board["few"].log(register="asked", alias="champion")
@@ -299,3 +304,34 @@ def test_the_pages_speak_of_no_labels(ran: Callable[..., str], typed: Typed) -> 
     if typed.case.name != "classification":
         for unfit in ("Label by label", "without a label", "most frequent label", "no label", "Confusion"):
             assert unfit not in page
+
+
+def test_a_served_model_answers_as_a_score_does(typed: Typed) -> None:
+    model = lt.load("models:/asked@champion")
+    rows = pd.read_csv("new.csv").head(5)
+    facts = ServedModelFacts(uri="here", name="asked", labels=model.spec.task.labels)
+    serving_it = LuthierServed(model.fitted, facts, ServerSettings(port=0, without_key=True))
+
+    async def ask() -> ScoringAnswer:
+        await serving_it.start()
+        try:
+            request = ScoringRequest("dataframe_records", rows.to_dict("records"))
+            return await serving_it.answer(request, PATIENCE_SECONDS)
+        finally:
+            await serving_it.close()
+
+    answer = wait_for(ask())
+    assert sum(answer.states.values()) == 5
+    scored = model.score(rows)
+    value = model.spec.task.kind.value_name
+    json.dumps(answer.predictions, allow_nan=False)
+    assert pd.DataFrame(answer.predictions)[value].tolist() == scored[value].where(scored[value].notna(), None).tolist()
+
+
+def test_an_estimator_is_for_labels(typed: Typed) -> None:
+    estimator = lt.read_spec("zero.yaml").estimator()
+    if typed.case.name == "classification":
+        assert estimator.fit(["a"], ["early"])
+    else:
+        with pytest.raises(SpecError, match="estimator is a classifier"):
+            estimator.fit(["a"], ["b"])

@@ -98,7 +98,7 @@ def meaning_of(summary: ScoreSummary) -> dict[str, str]:
     if summary.labels:
         return MEANING
     value = summary.value_name
-    return {**MEANING, "ok": f"{value} found", "off_label": f"no usable {value} in the answer"}
+    return {**MEANING, "ok": f"{value} found", "off_label": f"no usable {value}"}
 
 
 def money(usd: float | None) -> str:

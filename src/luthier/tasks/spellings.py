@@ -146,13 +146,13 @@ def same_text(text: object) -> str:
 
 
 def with_article(noun: str) -> str:
-    """What a value is called, with `a` or `an` in front.
+    """What a value is called, with `a` or `an` in front; a name that ends in s is a plural.
 
     Examples:
-        >>> with_article("label"), with_article("answer")
-        ('a label', 'an answer')
+        >>> with_article("label"), with_article("answer"), with_article("spans")
+        ('a label', 'an answer', 'spans')
     """
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    return noun if noun.endswith("s") else f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def labels_as_text(given: Any) -> tuple[str, ...]:
