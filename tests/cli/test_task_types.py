@@ -325,7 +325,8 @@ def test_a_served_model_answers_as_a_score_does(typed: Typed) -> None:
     scored = model.score(rows)
     value = model.spec.task.kind.value_name
     json.dumps(answer.predictions, allow_nan=False)
-    assert pd.DataFrame(answer.predictions)[value].tolist() == scored[value].where(scored[value].notna(), None).tolist()
+    expected = [None if pd.isna(cell) else cell for cell in scored[value].tolist()]
+    assert [row[value] for row in answer.predictions] == expected
 
 
 def test_an_estimator_is_for_labels(typed: Typed) -> None:
