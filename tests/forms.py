@@ -18,6 +18,7 @@ class Form(TaskType):
     value_name: ClassVar[str] = "form"
     value_column: ClassVar[Column] = "text"
     parts_title: ClassVar[str] = "Field by field"
+    part_name: ClassVar[str] = "field"
     metrics: ClassVar[Mapping[str, Measure]] = {
         "fields": Measure("fields", "higher", "share", "Share of the fields that are right.")
     }

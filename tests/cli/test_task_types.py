@@ -43,7 +43,7 @@ FIELDS = ("name", "goods")
 class Contact(TaskType):
     """Two fields of a text, one of them a list."""
 
-    value_name, value_column, parts_title = "contact", "text", "Field by field"
+    value_name, value_column, parts_title, part_name = "contact", "text", "Field by field", "field"
     metrics = {"fields": Measure("fields", "higher", "share", "Share of the fields that are right.")}
 
     def read_truth(self, cell):
@@ -106,6 +106,19 @@ def subject(number: int, drawn: random.Random) -> dict[str, Any]:
     return {"text": text, "label": f"{name} orders {' and '.join(goods)}"}
 
 
+def goods(number: int, drawn: random.Random) -> dict[str, Any]:
+    text, _, wanted = letter(number, drawn)
+    return {"text": text, "label": sorted(wanted, key=GOODS.index)}
+
+
+def spans(number: int, drawn: random.Random) -> dict[str, Any]:
+    text, name, wanted = letter(number, drawn)
+    return {
+        "text": text,
+        "label": [{"label": "NAME", "text": name}, *({"label": "GOODS", "text": word} for word in wanted)],
+    }
+
+
 def mood(number: int, drawn: random.Random) -> dict[str, Any]:
     text, name, _ = letter(number, drawn)
     return {"text": text, "label": "early" if name < "D" else "late"}
@@ -114,9 +127,14 @@ def mood(number: int, drawn: random.Random) -> dict[str, Any]:
 CASES = [
     Case("classification", {"labels": ["early", "late"]}, "weighted_f1", mood),
     Case("own", {"type": "contacts:Contact"}, "fields", contact),
-    Case("similarity", {"type": "similarity", "scale": [0, 5]}, "spearman", pair, ("text", "other")),
+    Case("similarity", {"type": "similarity", "other": "other", "scale": [0, 5]}, "spearman", pair, ("text", "other")),
+    Case("labels", {"multilabel": True, "labels": list(GOODS)}, "micro_f1", goods),
+    Case("spans", {"type": "extraction", "labels": ["NAME", "GOODS"]}, "f1", spans),
     Case("generation", {"type": "generation"}, "chrf", subject, most=99.9),
 ]
+
+
+LABELLED = ("classification", "labels")
 
 
 def answering(rows: list[dict[str, Any]]) -> Callable[[bytes], str]:
@@ -209,10 +227,10 @@ def ran(run: Run, typed: Typed) -> Callable[..., str]:
         assert ended.code == code, ended.err
         said = " ".join((ended.out + ended.err).split())
         assert "Traceback" not in said
-        if typed.case.name != "classification":
+        if typed.case.name not in LABELLED:
             # The column is called so, and so is the state of an answer that cannot be read.
-            words_left = re.sub(r"off.label|label(led)? (rows|is)|'label'", "", said)
-            assert not re.search(r"\blabels?\b(?! column)", words_left), words_left
+            words_left = re.sub(r"off.label|label(led)? (rows|is)|'label'|\"label\"", "", said)
+            assert not re.search(r"\blabels?\b(?! column)", re.sub(r"\[\{.*?(\}\]|…)", "", words_left)), words_left
         return said
 
     return type_it
@@ -269,7 +287,7 @@ def test_what_a_scorecard_cannot_have_is_said_before_anything_is_asked(run: Run,
         ended = run("rai", "models:/asked@champion", "--test", "test.jsonl", "--fresh", "--yes", *option)
         assert ended.code == 2
         assert option[0] in ended.err
-        assert "labels" in ended.err
+        assert "label" in ended.err
 
 
 def test_a_trial_shows_truth_and_answer(ran: Callable[..., str], run: Run, typed: Typed) -> None:
@@ -301,7 +319,7 @@ def test_the_pages_speak_of_no_labels(ran: Callable[..., str], typed: Typed) -> 
     ran("report", "--to", "all.html")
     ran("report", typed.compared, "--to", "board.html")
     page = Path("board.html").read_text(encoding="utf-8")
-    if typed.case.name != "classification":
+    if typed.case.name not in LABELLED:
         for unfit in ("Label by label", "without a label", "most frequent label", "no label", "Confusion"):
             assert unfit not in page
 

@@ -73,7 +73,7 @@ def parts_of(board: Leaderboard) -> list[Table]:
 def test_the_parts_of_answers_have_a_table_for_the_best_spec_and_one_behind_each_other_name() -> None:
     board, _ = forms(specs=3)
     first, *others = parts_of(board)
-    assert [column.title for column in first.columns] == ["part", "precision", "recall", "true", "answered"]
+    assert [column.title for column in first.columns] == ["field", "precision", "recall", "true", "answered"]
     assert [row.cells[0] for row in first.rows][:2] == ["customer", "items"]
     assert first.rows[0].cells[3] == 30
     assert len(others) == 2

@@ -180,9 +180,9 @@ def test_an_assessment_has_metrics_cohorts_and_groups_and_says_what_needs_labels
     table = pd.concat([adverts(0, 40)] * 2, ignore_index=True)
     table["advert"] += [f" no. {i}" if i >= 40 else "" for i in range(80)]
     table["town"] = ["north", "south"] * 40
-    with pytest.raises(ModelError, match="--explain compares the label.*has no labels"):
+    with pytest.raises(ModelError, match="--explain compares the label.*no single label"):
         lt.rai(model, table, explain=5)
-    with pytest.raises(ModelError, match="--perturb compares the label.*has no labels"):
+    with pytest.raises(ModelError, match="--perturb compares the label.*no single label"):
         lt.rai(model, table, perturb=5)
     report = lt.rai(model, table, sensitive=["town"])
     card = report.scorecard

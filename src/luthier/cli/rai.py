@@ -96,8 +96,8 @@ def rai(
     )
     if serve and not setup.has_dashboards:
         raise UserError(
-            f"--serve serves the dashboards, which show models that choose among labels; task {setup.task.name!r} "
-            f"({setup.task.type}) has none. Leave --serve out: the scorecard is made without."
+            f"--serve serves the dashboards, which show models that choose among labels; an answer of task "
+            f"{setup.task.name!r} is no single label. Leave --serve out: the scorecard is made without."
         )
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
     agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
@@ -124,7 +124,9 @@ def rai(
             dashboards.write_page(html)
         print(f"written: {html}", file=sys.stderr)
     if not no_dashboard and not setup.has_dashboards:
-        print(f"No dashboards: they are of labels, and task {setup.task.name!r} has none.", file=sys.stderr)
+        print(
+            f"No dashboards: they are of single labels, and answers of {setup.task.name!r} are none.", file=sys.stderr
+        )
     print(f"The page is report.html of run {report.run_id}.", file=sys.stderr)
     print_end(engine.report)
     if dashboards is not None and serve:

@@ -123,7 +123,7 @@ def parts_section(board: Leaderboard) -> list[Section]:
     if not parts:
         return []
     title = f"{board.task.kind.parts_title}: {board.best.name}"
-    return [Section(title, (parts_table(parts, most=FEW_PARTS),))]
+    return [Section(title, (parts_table(parts, board.task.kind.part_name, most=FEW_PARTS),))]
 
 
 def _parts(board: Leaderboard) -> list[Section]:
@@ -134,7 +134,7 @@ def _parts(board: Leaderboard) -> list[Section]:
     parts = [entry.plots.parts or label_parts(labels, entry.plots) for entry in found]
     shown = max(1, MOST_PART_ROWS // max(map(len, parts)))
     by_name = dict(zip([entry.name for entry in found], parts, strict=True))
-    title, head, intro = board.task.kind.parts_title, "part", ""
+    title, head, intro = board.task.kind.parts_title, board.task.kind.part_name, ""
     if labels:
         title, head, intro = "Label by label", "label", LABELS_INTRO
     elif {"precision", "recall", "F1"} <= set(parts[0][0].figures):

@@ -125,8 +125,15 @@ def _readable(kind: TaskType, value: Any) -> str:
     if isinstance(value, dict) and value:
         return "\n".join(f"{_line(key)}: {_line(one)}" for key, one in value.items())
     if isinstance(value, list) and value:
-        return "\n".join(map(_line, value))
+        return "\n".join(map(_entry, value))
     return f"{value:g}" if isinstance(value, float) else kind.written(value)
+
+
+def _entry(value: Any) -> str:
+    """An entry of a list; a span of a text as its kind, its words and its place."""
+    if isinstance(value, dict) and {"label", "text", "start", "end"} <= set(value):
+        return _line(f"{value['label']}: {value['text']} ({value['start']}–{value['end']})")
+    return _line(value)
 
 
 def _line(value: Any) -> str:

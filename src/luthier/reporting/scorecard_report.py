@@ -16,7 +16,7 @@ from luthier.evaluation.text_features import TEXT_FEATURES
 from luthier.reporting.abstention_figure import abstention_chart
 from luthier.reporting.board_details import LABELS_INTRO, label_parts, parts_table
 from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
-from luthier.reporting.numbers import Unit, metric_format, metric_title, number
+from luthier.reporting.numbers import Unit, metric_title, number
 from luthier.reporting.scorecard_sentences import (
     abstention_sentence,
     calibration_sentence,
@@ -130,10 +130,11 @@ def _metrics(card: Scorecard) -> Section | None:
     first, more = ([name for name in quality if (name in headline) is shown] for shown in (True, False))
     if not quality and not other:
         return None
+    bar = Column("dotted: baseline", kind="bar", range=(0.0, 1.0))
     columns: Columns[str] = [
         (Column("metric", kind="name", least=24), lambda name: measures[name].title),
         (Column("value", "share"), lambda name: known[name]),
-        (Column("dotted: baseline", kind="bar", range=(0.0, 1.0)), lambda name: _metric_bar(card, name)),
+        (bar, lambda name: _metric_bar(card, name)),
         (Column("baseline", "share", drop=2), lambda name: _constant(card, name)),
     ]
 
@@ -155,7 +156,7 @@ def _metrics(card: Scorecard) -> Section | None:
 def _metric_bar(card: Scorecard, name: str) -> Bar | None:
     """Drawn where it is a share of something; other metrics have no common scale."""
     found, constant = card.metrics[name], card.baseline.get(name)
-    if metric_format(name) != "share" or found.value < 0 or (found.low or 0) < 0:
+    if measures_of(card.task)[name].format != "share" or found.value < 0 or (found.low or 0) < 0:
         return None
     return Bar(found, mark=constant.value if constant and constant.value >= 0 else None)
 
@@ -207,7 +208,7 @@ def _details(card: Scorecard) -> Section | None:
     if plots.points:
         blocks.append(points_chart(plots.points, "Truth and answer", kind.value_name))
     if plots.parts:
-        blocks.append(Section(kind.parts_title, (parts_table(plots.parts),)))
+        blocks.append(Section(kind.parts_title, (parts_table(plots.parts, kind.part_name),)))
     if plots.calibration:
         drawn = calibration_chart(plots.calibration, card.model.name)
         drawn_or_said = drawn if drawn is not None else without_chart(plots.calibration, card.model.name)

@@ -78,8 +78,8 @@ class AssessmentSetup:
         for option, asked in (("--explain", explain), ("--perturb", perturb)):
             if asked and not self.task.labels:
                 raise ModelError(
-                    f"{option} compares the label of a text with that of a changed one, and task {self.task.name!r} "
-                    f"({self.task.type}) has no labels. Leave it out: metrics, cohorts and groups need none."
+                    f"{option} compares the label of a text with that of a changed one, and an answer of task "
+                    f"{self.task.name!r} is no single label. Leave it out: metrics, cohorts and groups need none."
                 )
         spec.check_columns(test.columns, name)
         self.rows = rows_with_labels(self.task, test, name)

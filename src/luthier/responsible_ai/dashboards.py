@@ -38,8 +38,8 @@ def check_dashboards(task: Task) -> None:
     """
     if not task.labels:
         raise ModelError(
-            f"the dashboards show models that choose among labels, and task {task.name!r} ({task.type}) has no labels. "
-            "The scorecard has its metrics, its cohorts and its groups; add --no-dashboard."
+            f"the dashboards show models that choose among labels, and an answer of task {task.name!r} is no single "
+            "label. The scorecard has its metrics, its cohorts and its groups; add --no-dashboard."
         )
 
 

@@ -45,6 +45,7 @@ class ClosedSet(TaskType):
     """
 
     value_name: ClassVar[str] = "label"
+    part_name: ClassVar[str] = "label"
     value_column: ClassVar[Column] = "text"
     ordered = False
     paths: LabelPaths | None = None

@@ -71,6 +71,7 @@ class MultiLabel(TaskType):
     value_name: ClassVar[str] = "labels"
     value_column: ClassVar[Column] = "text"
     parts_title: ClassVar[str] = "Label by label"
+    part_name: ClassVar[str] = "label"
     constant_note: ClassVar[str] = "The most frequent labels"
     headline = ("micro_f1", "macro_f1", "exact_match", "hamming_loss")
 

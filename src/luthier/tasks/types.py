@@ -211,7 +211,7 @@ class TaskType(ABC):
     """Word at the end of a plain prompt, after which the answer begins."""
     parts_title: ClassVar[str] = "Part by part"
     """Head of the table of `Plots.parts`."""
-    part_name: ClassVar[str] = "label"
+    part_name: ClassVar[str] = "part"
     """What one of `parts` is called in messages."""
 
     @classmethod
