@@ -165,6 +165,8 @@ class Spec(BaseModel):
                 raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         if self.objective in ("mse", "qwk") and not task.ordered:
             raise ValueError(f"objective {self.objective} is for ratings; task {task.name!r} has no order")
+        if self.objective is not None and not isinstance(task.kind, ClosedSet):
+            raise ValueError(f"objective is what a label is chosen for, and task {task.name!r} has none; leave it out")
         if self.gates:
             # Loads what computes metrics, which specs without gates need not wait for.
             from luthier.evaluation.figures import check_requirement

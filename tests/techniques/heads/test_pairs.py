@@ -183,6 +183,8 @@ def test_a_head_says_what_it_is_for() -> None:
     for head in ("logistic", "ordinal", "automl"):
         with pytest.raises(SpecError, match="write head: cosine, isotonic or regression"):
             Embedding(PAIRS, endpoint=ENDPOINT, head=head)
+    with pytest.raises(SpecError, match="objective is what a label is chosen for.*leave it out"):
+        Embedding(PAIRS, endpoint=ENDPOINT, head="cosine", objective="accuracy")
     for head in ("cosine", "isotonic"):
         with pytest.raises(SpecError, match="is for pairs of texts"):
             Embedding(MOOD, endpoint=ENDPOINT, head=head)
