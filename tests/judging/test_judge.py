@@ -141,6 +141,12 @@ def test_a_classification_counts_the_share_of_its_first_label(quick: Engine) -> 
     assert "share of right" in said(found)
 
 
+def test_a_judge_that_says_the_same_of_all_is_said_to(quick: Engine) -> None:
+    with scripted_judge(lambda turn: "4") as judging:
+        found = judged(judging, answered(rows=20), quick)
+    assert "rated 40 of 40 answers 4, so it hardly tells answers apart" in said(found)
+
+
 def test_a_limit_takes_the_same_rows_of_every_spec() -> None:
     limited = answers_of_table(answered(), "the table").limited(10)
     rows = [[one["row"] for one in limited.records if one["spec"] == spec] for spec in ("good", "poor")]

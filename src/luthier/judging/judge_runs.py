@@ -71,7 +71,7 @@ def log_judgement(
         tags[TAGS["judged_run"]] = answers.run_id
     if answers.test_digest:
         tags[TAGS["test_digest"]] = answers.test_digest
-    title = f"judge {judge.name}: {', '.join(one.name for one in facts.specs)}"
+    title = f"{judge.name} rates {', '.join(one.name for one in facts.specs)}"
     with tracker.run(task, title[:250], "judge", tags, parent=answers.run_id or None) as run:
         run.log_text(yaml.safe_dump(judge.document(), sort_keys=False, allow_unicode=True), "judge.yaml")
         run.log_params({"judge": judge.name, "model_name": judge.base_model})

@@ -21,6 +21,9 @@ MOST_PAIRS = 10
 MOST_LABELS = 10
 """Labels that have a column of their own."""
 
+ALIKE, FEWEST_ALIKE = 0.95, 10
+"""Share of the ratings that are one label, from so many on, at which a judge is said to tell nothing apart."""
+
 TERMS = {
     "Mean rating": "Over the rows that were rated; a row for which the spec has no answer counts the lowest rating.",
     "Share": "Of the rated answers, the share that was given this label, with its 95% interval.",
@@ -73,6 +76,7 @@ def _sentences(facts: JudgementFacts) -> Iterator[str]:
             "How far this judge agrees with people is not known: rate some of these answers yourself "
             "(luthier judge --sheet FILE writes a table for it) and give them with --human."
         )
+    yield from _alike(facts)
     yield from _missing(facts)
     yield from facts.notes
     spent = "an unknown sum" if facts.spent_usd is None else dollars(facts.spent_usd)
@@ -130,6 +134,17 @@ def _lenient(found: HumanAgreement) -> Iterator[str]:
             f"It rates {number(abs(gap.value), 'number')} {way} than people on average, so its ratings say which "
             "answers are better, not how good they are."
         )
+
+
+def _alike(facts: JudgementFacts) -> Iterator[str]:
+    rated = sum(one.states.get("ok", 0) for one in facts.specs)
+    counts = {
+        label: sum(round(one.shares[label].value * one.states.get("ok", 0)) for one in facts.specs)
+        for label in facts.labels
+    }
+    most = max(counts, key=lambda label: counts[label])
+    if rated >= FEWEST_ALIKE and counts[most] >= ALIKE * rated:
+        yield f"It rated {counts[most]:,} of {rated:,} answers {most}, so it hardly tells answers apart."
 
 
 def _missing(facts: JudgementFacts) -> Iterator[str]:
