@@ -70,3 +70,25 @@ def test_a_decision_offers_the_descriptions_of_the_task_where_it_has_none_of_its
         {"value": "refund", "description": MEANT["refund"]},
         {"value": "login", "description": "Passwords"},
     ]
+
+
+def test_a_plain_prompt_lists_labels_with_what_they_mean() -> None:
+    plain = lt.Task("topic", labels=["billing", "refund"])
+    assert "descriptions" not in plain.kind.question()
+    for more in ({}, {"multilabel": True}):
+        task = lt.Task("topic", labels=["billing", "refund"], descriptions={"refund": MEANT["refund"]}, **more)
+        spec = lt.Prompt(task, "{{ text }}", system=task.kind.question(), endpoint=lt.openai("some-model"))
+        asked = adapter_for(spec, {}).request({"text": "hello"}).body["messages"][0]["content"]
+        assert "\n- billing\n- refund: The customer wants money back\n" in asked
+
+
+def test_starting_prompts_of_many_labels_are_read_and_not_scored() -> None:
+    methods = {
+        count: {
+            spec.settings["answer"]["method"]
+            for spec in lt.Task("t", labels=list(range(count))).kind.starting_specs()
+            if spec.settings["technique"] == "prompt"
+        }
+        for count in (50, 51)
+    }
+    assert methods == {50: {"score"}, 51: {"text"}}

@@ -19,6 +19,9 @@ WORDS = {
 
 CALIBRATION_ROWS = 60
 
+MOST_SCORED = 50
+"""Telling more labels apart by probability takes many calls for a row: up to 1,500 were foreseen for 150 labels."""
+
 MOST_EXAMPLES = 40
 """More would make every prompt long and expensive; with more labels some have no example, and the spec says so."""
 
@@ -64,10 +67,9 @@ def label_specs(kind: LabelsInOrder) -> tuple[StartingSpec, ...]:
     """A baseline, an embedding spec with the head that measured best on such tasks (docs/embedding.md), two prompts."""
     words = words_of(kind)
     said: Mapping[str, Any] = {} if words is None else {"words": words}
-    prompt = {
-        "technique": "prompt",
-        "answer": {"method": "score", **said, "calibration_rows": CALIBRATION_ROWS},
-    }
+    scored = {"method": "score", **said, "calibration_rows": CALIBRATION_ROWS}
+    few = len(kind.labels) <= MOST_SCORED
+    prompt = {"technique": "prompt", "answer": scored if few else {"method": "text", **said}}
     head, others = ("ordinal", "logistic, regression, automl") if kind.ordered else ("logistic", "automl")
     count = max(4, min(len(kind.labels), MOST_EXAMPLES))
     return (
