@@ -182,6 +182,12 @@ def chains_of(
     recipe = None if serving is None else need_finetune(serving)
     owned = [job if isinstance(job, Job) else attach_job(job) for job in given]
     for job in owned:
+        task = job.spec.task
+        if not task.labels:
+            raise SpecError(
+                f"an audit compares how single labels are asked for and read, and an answer of task {task.name!r} "
+                f"({task.type}) is none. Measure the tuned model with: luthier compare SPEC --test TABLE"
+            )
         job.need_result()
         reported_by(job)
     return [chain_of(job, test, validation=validation, train=train, serving=recipe) for job in owned]
