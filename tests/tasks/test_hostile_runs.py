@@ -62,12 +62,12 @@ def test_rows_with_hostile_answers_are_compared_scored_and_shown(
     sample: Sample, asked: Endpoint, tmp_path: Path
 ) -> None:
     table = pd.DataFrame(sample.table(len(answers(sample))))
-    spec = lt.Prompt(sample.task, "{{ text }}", answer="json", endpoint=asked, name="written")
+    spec = lt.Prompt(sample.task, sample.template, answer="json", endpoint=asked, name="written")
     board = lt.compare([spec], table)
     found = board.answers("written")
     assert found["state"][:GOOD].tolist() == ["ok"] * GOOD
     assert set(found["state"]) <= {"ok", "off_label"}
-    assert (found["state"] == "off_label").sum() >= len(list(no_value(sample)))
+    assert (found["state"] == "off_label").sum() >= len(list(no_value(sample))) - 1
     page = Path(mlflow.artifacts.download_artifacts(run_id=board.run_id, artifact_path="report.html"))
     shown = page.read_text(encoding="utf-8")
     assert "<script>alert" not in shown

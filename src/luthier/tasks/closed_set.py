@@ -13,6 +13,7 @@ from luthier.tasks.label_guessing import guessed_classes, guessed_rating
 from luthier.tasks.label_questions import label_question, label_specs
 from luthier.tasks.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.quoting import listed_labels
 from luthier.tasks.set_guessing import guessed_hierarchy, guessed_sets
 from luthier.tasks.spellings import Spellings, number_of
 from luthier.tasks.types import (
@@ -93,7 +94,7 @@ class ClosedSet(TaskType):
             if all(str(cell).strip().casefold() in folded for cell in cells)
             else "Correct the rows, leave them out, or add the label to the task."
         )
-        return f"Labels are: {', '.join(self.labels)}. {cure}"
+        return f"Labels are: {listed_labels(self.labels)}. {cure}"
 
     @property
     def parts(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from luthier.tasks.answers import LabelReader
 from luthier.tasks.json_objects import MOST_READ, NoObject, as_json, is_whole, values_under
 from luthier.tasks.label_settings import LabelSetSettings, checked_labels, described_labels
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.quoting import listed_labels
 from luthier.tasks.spellings import Spellings, composed, missing
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import (
@@ -125,7 +126,7 @@ class MultiLabel(TaskType):
     def allowed(self, cells: Sequence[object]) -> str:
         """The labels, and how a cell lists them."""
         return (
-            f"Labels are: {', '.join(self.labels)}. A cell lists them as in {self.as_text(self.labels[:2])!r} or "
+            f"Labels are: {listed_labels(self.labels)}. A cell lists them as in {self.as_text(self.labels[:2])!r} or "
             f"{self.written(self.labels[:2])}, and [] stands for no label. Correct the rows, leave them out, or add "
             "the label to the task."
         )
@@ -341,7 +342,8 @@ class MultiLabel(TaskType):
             return []
         given = listed(text)
         if given is not None:
-            return self._all(given, find)
+            plain = all(isinstance(one, str | int | float) for one in given)
+            return self._all([str(one) for one in given], find) if plain else None
         found = labels_in(text, find, self._most_separators)
         return None if found is None else self._in_order(found)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from luthier.tasks.json_objects import MOST_READ
 
-__all__ = ["short"]
+__all__ = ["listed_labels", "short"]
+
+MOST_LISTED = 40
+"""Labels that a message lists; a task may have hundreds."""
 
 LONGEST_SHOWN = 80
 LONGEST_ESCAPED = 200
@@ -22,3 +27,14 @@ def short(text: str) -> str:
     while len(shown := repr(flat if len(flat) <= room else flat[: room - 1] + "…")) > LONGEST_ESCAPED:
         room //= 2
     return shown
+
+
+def listed_labels(labels: Sequence[str]) -> str:
+    """Labels as a message lists them.
+
+    Examples:
+        >>> listed_labels(["good", "bad"]), listed_labels([str(n) for n in range(150)])[-28:]
+        ('good, bad', '37, 38, 39, ... (150 in all)')
+    """
+    more = f", ... ({len(labels)} in all)" if len(labels) > MOST_LISTED else ""
+    return ", ".join(labels[:MOST_LISTED]) + more

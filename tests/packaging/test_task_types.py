@@ -1,0 +1,93 @@
+"""For every task type: what a comparison of its example data measured is what `mlflow`, `score` and `serve` answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+import luthier as lt
+from luthier.serving.models import open_model
+from luthier.starting.init import init_from_table
+from tests.conftest import REPOSITORY
+from tests.packaging.commands import BIN, environment
+from tests.serving.served import WITHOUT_KEY, ask, running
+
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
+
+EXAMPLES = REPOSITORY / "src" / "luthier" / "starting" / "examples"
+TYPES = {
+    "pairs": ("similarity", "label"),
+    "subjects": ("generation", "subject"),
+}
+"""File of example rows to its type and its column of truths."""
+
+ROWS = 4
+"""Rows of the test table that are asked: the embedded model writes some hundred characters a second."""
+
+
+def started(name: str) -> tuple[list[lt.Spec], pd.DataFrame, pd.DataFrame]:
+    """The specs that `luthier init --split` writes for an example, its training rows, and some of its test rows."""
+    type_name, label = TYPES[name]
+    data = Path(f"{name}.jsonl")
+    data.write_bytes((EXAMPLES / data.name).read_bytes())
+    init_from_table(data, text="text", label=label, type_name=type_name, split=True)
+    test = lt.read_table("test.csv").head(ROWS)
+    return list(lt.read_specs("models")), lt.read_table("train.csv"), test
+
+
+def predicted(store: str, name: str) -> list[dict[str, Any]]:
+    """What the `mlflow` command predicts for the rows of in.csv."""
+    done = subprocess.run(
+        [BIN / "mlflow", "models", "predict", "-m", f"models:/{name}@champion", "-i", "in.csv", "-t", "csv",
+         "-o", "out.json", "--env-manager", "local"],
+        env=environment(store), capture_output=True, text=True, check=False, timeout=580,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[dict[str, Any]] = json.loads(Path("out.json").read_text(encoding="utf-8"))["predictions"]
+    return found
+
+
+def plain(frame: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    """These columns row by row, missing cells as `None`."""
+    cells = frame[columns].astype(object)
+    return [
+        {str(name): cell for name, cell in row.items()} for row in cells.where(cells.notna(), None).to_dict("records")
+    ]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_was_measured_is_what_every_way_to_ask_answers(
+    store: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "1")
+    specs, train, test = started(name)
+    board = lt.compare(specs, test, train=train)
+    best = board.leaderboard.entries[0].name
+    assert all(entry.metrics["failed_rate"].value == 0 for entry in board.leaderboard.entries)
+    spec = next(spec for spec in specs if spec.name == best)
+    model = lt.log(spec, train=train, register=name, alias="champion")
+    kind = spec.task.kind
+    columns = [kind.value_name, "state"]
+    texts = test[list(spec.task.text_columns)]
+    texts.to_csv("in.csv", index=False)
+
+    signature = mlflow.models.get_model_info(model.uri).signature
+    assert set(spec.task.text_columns) <= set(signature.inputs.input_names())
+    assert set(columns) <= set(signature.outputs.input_names())
+    measured = plain(board.answers(best), columns)
+    assert plain(model.score(texts), columns) == measured
+    model.score_file("in.csv", "out.jsonl")
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [{column: line[column] for column in columns} for line in lines] == measured
+    answered = predicted(store, name)
+    assert [{column: row[column] for column in columns} for row in answered] == measured
+    with running(open_model(model.uri, WITHOUT_KEY)) as (_, listening):
+        reply = ask(listening, "POST", "/invocations", {"dataframe_records": texts.to_dict("records")})
+    assert reply.status == 200
+    assert reply.document["predictions"] == answered
