@@ -77,3 +77,11 @@ def test_a_service_is_asked_everything(tmp_path: Path) -> None:
 def test_a_rare_label_keeps_texts_short_enough_to_be_shown() -> None:
     texts, labels = ["x" * 30] * 90 + ["x" * 300] * 10, ["a"] * 90 + ["b"] * 10
     assert sizes_for(texts, labels, 4).example_characters == 300
+
+
+def test_answers_that_are_written_out_have_room_for_the_longest_of_the_table() -> None:
+    sizes = sizes_for(["a text"] * 20, [""] * 20, 4, ["{}"] * 19 + ["x" * 420])
+    assert sizes.answer_tokens == 150
+    assert "after 150 tokens (max_tokens)" in str(sizes)
+    assert sizes_for(["a text"] * 20, [""] * 20, 4, ["{}"] * 20).answer_tokens == 32
+    assert sizes_for(["a text"] * 20, ["a", "b"] * 10, 4).answer_tokens is None

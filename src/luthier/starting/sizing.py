@@ -32,6 +32,9 @@ FEWEST_ROWS, MOST_ROWS = 20, 100
 FEWEST_WRITTEN = 10
 """Rows at the least where answers are written out, which takes longer than comparing probabilities."""
 
+FEWEST_TOKENS = 32
+"""Room for an answer that is written out, at the least."""
+
 LONGEST_TEXT = 400
 """Characters after which texts are cut, if more than `FEW` of them are longer."""
 
@@ -53,6 +56,8 @@ class Sizes:
         cut_share: share of the texts that are longer.
         example_characters: length of the longest example.
         is_calibrated: whether prompts are calibrated to the words of their labels.
+        answer_tokens: room for the longest answer of the table, where answers are written out: a small model that is
+            held to a schema often fills all the room it has.
     """
 
     rows: int
@@ -60,6 +65,7 @@ class Sizes:
     cut_share: float
     example_characters: int
     is_calibrated: bool = True
+    answer_tokens: int | None = None
 
     def __str__(self) -> str:
         cut = (
@@ -67,12 +73,14 @@ class Sizes:
             f"{self.cut_share:.0%} of them are longer"
         )
         calibrated = f",\n  {CALIBRATION_ROWS} training rows calibrate each prompt (calibration_rows)"
+        written = f",\n  answers are cut after {self.answer_tokens} tokens (max_tokens)"
         return (
             "The embedded model is small and answers one call at a time. So that a comparison ends within about a "
             "minute on two cores,\n"
             f"  --limit {self.rows} takes {self.rows} of the test rows,\n"
             f"  examples are texts of at most {self.example_characters} characters (max_characters)"
             f"{calibrated if self.is_calibrated else ''}"
+            f"{'' if self.answer_tokens is None else written}"
             f"{'' if self.text_characters is None else cut}.\nFor a service, raise these or remove them."
         )
 
@@ -89,8 +97,9 @@ def sizes_for(
         answers: what a model has to write for each, in the same order; absent where labels are compared by probability.
 
     Examples:
-        >>> sizes_for(["word " * 10] * 50, ["a", "b"] * 25, 4)
-        Sizes(rows=60, text_characters=None, cut_share=0.0, example_characters=50, is_calibrated=True)
+        >>> sizes = sizes_for(["word " * 10] * 50, ["a", "b"] * 25, 4)
+        >>> sizes.rows, sizes.text_characters, sizes.example_characters
+        (60, None, 50)
         >>> sizes_for(["word " * 10] * 50, [""] * 50, 4, ['{"price": 12.5}'] * 50).rows
         50
     """
@@ -108,9 +117,10 @@ def sizes_for(
     example = EXAMPLE_TOKENS + 0.7 * min(shown, cut or shown) / CHARACTERS_PER_TOKEN
     if answers is not None:
         written = sum(map(len, answers)) / max(1, len(answers)) / CHARACTERS_PER_TOKEN
+        longest = max(FEWEST_TOKENS, int(max(map(len, answers), default=0) / CHARACTERS_PER_TOKEN * 1.5))
         seconds = (2 * (PROMPT_TOKENS + text) + examples * (example + written)) / TOKENS_PER_SECOND
         rows = int(SECONDS / (seconds + 2 * written / TOKENS_WRITTEN_PER_SECOND))
-        return Sizes(max(FEWEST_WRITTEN, min(MOST_ROWS, rows // 10 * 10)), cut, longer, shown, is_calibrated=False)
+        return Sizes(max(FEWEST_WRITTEN, min(MOST_ROWS, rows // 10 * 10)), cut, longer, shown, False, longest)
     per_row = ZERO_SHOT_CALLS * (PROMPT_TOKENS + text)
     per_row += FEW_SHOT_CALLS * (PROMPT_TOKENS + text + examples * example)
     rows = int(SECONDS * TOKENS_PER_SECOND / per_row) - CALIBRATION_ROWS

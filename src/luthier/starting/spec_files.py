@@ -143,7 +143,12 @@ def spec_text(task: Task, spec: StartingSpec, blocks: Mapping[str, Any], sizes: 
     if technique == "prompt":
         lines += _prompt_lines(task, spec, sizes)
         lines += _answer_lines(task, answer, blocks)
-        settings = {**({"decoding": blocks["decoding"]} if "decoding" in blocks else {}), **settings}
+        room = None if sizes is None else sizes.answer_tokens
+        if "decoding" in blocks:
+            settings = {"decoding": blocks["decoding"], **settings}
+        elif room is not None and room < task.kind.answer_bytes:
+            lines.append("# max_tokens: the embedded model fills what room it has; a service stops by itself.")
+            settings = {"decoding": {"max_tokens": room}, **settings}
     for key, value in settings.items():
         remark = f"            # {spec.remarks[key]}" if key in spec.remarks else ""
         lines.append(_block(key, value) + remark)
