@@ -146,3 +146,12 @@ def test_lists_and_objects_are_no_labels(cells: list[object]) -> None:
     frame = pd.DataFrame({"text": ["a b"] * 6, "label": cells})
     with pytest.raises(DataError, match="lists or objects, which are no labels"):
         guess_task(frame, text="text", label="label")
+
+
+def test_types_are_named_that_the_table_fits_and_not_those_that_would_take_every_text_for_a_label() -> None:
+    subjects = pd.DataFrame(
+        {"text": [f"My order {i} is late" for i in range(80)], "reply": [f"Sorry for {i}" for i in range(80)]}
+    )
+    with pytest.raises(DataError, match="80 distinct values") as said:
+        guess_task(subjects, text="text", label="reply")
+    assert "--type generation" in str(said.value) and "--type classification" not in str(said.value)

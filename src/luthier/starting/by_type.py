@@ -61,10 +61,11 @@ def types_that_fit(frame: pd.DataFrame, text: str, label: str | None = None) -> 
 
 def _fits(table: Mapping[str, Sequence[Any]], text: str, label: str, type_name: str) -> bool:
     try:
-        guessed_by_type(table, text, label, type_name)
+        counts = guessed_by_type(table, text, label, type_name).counts
     except DataError:
         return False
-    return True
+    # What hardly ever occurs twice is no label, though a type that is named would take it for one.
+    return len(counts) * 2 <= len(table[label])
 
 
 def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:

@@ -65,7 +65,6 @@ def guess_task(
             raise DataError(
                 f"the table has no column {column!r}; its columns are: {listed_columns(frame)}. Give {option}."
             )
-    cells = [cell for cell in frame[label].tolist() if not missing(cell)]
     if type_name is None:
         type_name, guessed = _guess_labels(frame, text, label, labels)
     else:
@@ -79,17 +78,17 @@ def guess_task(
     if raters:
         task = Task(**{**task.document(), "raters": raters})
         reasons.append(f"columns {raters[0]} to {raters[-1]} hold single people's labels: the human ceiling")
-    wrong = [
-        truth for row in plain_records(frame) if not missing(row[label]) and (truth := task.truth_of(row)).value is None
-    ]
+    unread = [(row, truth) for row in plain_records(frame) if (truth := task.truth_of(row)).value is None]
+    wrong = [truth for row, truth in unread if not missing(row[label])]
     if wrong:
         what = task.kind.value_name
         reasons.append(
             f"{len(wrong):,} rows hold no {what} of the task" + (f": {wrong[0].why}" if wrong[0].why else "")
         )
-    absent = len(frame) - len(cells)
+    # An empty cell may be an answer, such as a text without labels.
+    absent = len(unread) - len(wrong)
     if absent:
-        reasons.append(f"{absent} rows have no label; leave them out before comparing")
+        reasons.append(f"{absent} rows have no {task.kind.value_name}; leave them out before comparing")
     counts = {value: guessed.counts.get(value, 0) for value in task.labels} if task.labels else guessed.counts
     return Guess(task, counts, tuple(reasons))
 
