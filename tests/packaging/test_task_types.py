@@ -22,10 +22,14 @@ pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
 EXAMPLES = REPOSITORY / "src" / "luthier" / "starting" / "examples"
 TYPES = {
-    "pairs": ("similarity", "label"),
-    "subjects": ("generation", "subject"),
+    "pairs": ("similarity", "label", ""),
+    "subjects": ("generation", "subject", ""),
+    "topics": ("classification", "label", "embedding"),
+    "tags": ("classification", "label", "baseline"),
+    "entities": ("extraction", "entities", "few-shot"),
+    "orders": ("extraction", "order", "few-shot"),
 }
-"""File of example rows to its type and its column of truths."""
+"""File of example rows to its type, its column of truths, and the one spec that is compared; all where there is none."""
 
 ROWS = 4
 """Rows of the test table that are asked: the embedded model writes some hundred characters a second."""
@@ -33,12 +37,13 @@ ROWS = 4
 
 def started(name: str) -> tuple[list[lt.Spec], pd.DataFrame, pd.DataFrame]:
     """The specs that `luthier init --split` writes for an example, its training rows, and some of its test rows."""
-    type_name, label = TYPES[name]
+    type_name, label, only = TYPES[name]
     data = Path(f"{name}.jsonl")
     data.write_bytes((EXAMPLES / data.name).read_bytes())
-    init_from_table(data, text="text", label=label, type_name=type_name, split=True)
-    test = lt.read_table("test.csv").head(ROWS)
-    return list(lt.read_specs("models")), lt.read_table("train.csv"), test
+    written = init_from_table(data, text="text", label=label, type_name=type_name, name=name, split=True)
+    train, _, test = map(lt.read_table, written.tables)
+    specs = [spec for spec in lt.read_specs("models") if spec.name.endswith(only)]
+    return specs, train, test.head(ROWS)
 
 
 def predicted(store: str, name: str) -> list[dict[str, Any]]:
