@@ -70,7 +70,10 @@ PAGES = (
         "Tasks and specs",
         "Fields are the keys of the YAML; see [spec.md](../spec.md) and [prompt.md](../prompt.md).",
         (
-            "Task", "Spec", "Prompt", "luthier.techniques.prompt.recipe:PromptRecipe",
+            "Task", "luthier.tasks.label_settings:ClassSettings", "luthier.tasks.label_settings:LabelSetSettings",
+            "luthier.tasks.span_extraction:SpanSettings", "luthier.tasks.field_extraction:FieldSettings",
+            "luthier.tasks.similarity:SimilaritySettings", "luthier.tasks.generation:FreeTextSettings",
+            "luthier.tasks.types:TaskType", "Spec", "Prompt", "luthier.techniques.prompt.recipe:PromptRecipe",
             "luthier.techniques.prompt.settings:Wording", "luthier.techniques.prompt.settings:Examples",
             "luthier.techniques.prompt.settings:AnswerFormat", "luthier.techniques.prompt.settings:Decoding",
             "Embedding",

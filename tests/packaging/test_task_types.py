@@ -29,7 +29,7 @@ TYPES = {
     "entities": ("extraction", "entities", "few-shot"),
     "orders": ("extraction", "order", "few-shot"),
 }
-"""File of example rows to its type, its column of truths, and the one spec that is compared; all where there is none."""
+"""File of example rows to its type, its column of truths, and the spec that is compared; all where empty."""
 
 ROWS = 4
 """Rows of the test table that are asked: the embedded model writes some hundred characters a second."""

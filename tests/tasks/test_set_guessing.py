@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import luthier as lt
 from luthier.tasks.closed_set import Classes
 from luthier.tasks.set_guessing import guessed_hierarchy, guessed_sets
 
@@ -39,3 +40,13 @@ def test_classification_guesses_what_its_labels_are() -> None:
     assert found.settings == {"labels": ["a/b", "a/c"], "hierarchy": "/"}
     assert Classes.guess({"l": [["x"], ["y"]]}, "t", "l").settings == {"multilabel": True, "labels": ["x", "y"]}
     assert Classes.guess({"l": ["x", "y"]}, "t", "l").settings == {"labels": ["x", "y"]}
+
+
+def test_labels_that_are_paths_are_read_from_what_is_written_as_they_begin_alike() -> None:
+    flat = lt.Task("topics", labels=["login", "refund", "invoice"])
+    paths = lt.Task("topics", labels=["account/login", "billing/refund", "billing/invoice"], hierarchy="/")
+    asked = [
+        {spec.settings["answer"]["method"] for spec in task.kind.starting_specs() if "answer" in spec.settings}
+        for task in (flat, paths)
+    ]
+    assert asked == [{"score"}, {"text"}]

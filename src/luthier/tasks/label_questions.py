@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from luthier.tasks.hierarchy import LabelPaths
 from luthier.tasks.spellings import number_of
 from luthier.tasks.types import StartingSpec
 
@@ -33,6 +34,7 @@ class LabelsInOrder(Protocol):
     ordered: bool
     positions: dict[str, int]
     descriptions: Mapping[str, str]
+    paths: LabelPaths | None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -68,8 +70,9 @@ def label_specs(kind: LabelsInOrder) -> tuple[StartingSpec, ...]:
     words = words_of(kind)
     said: Mapping[str, Any] = {} if words is None else {"words": words}
     scored = {"method": "score", **said, "calibration_rows": CALIBRATION_ROWS}
-    few = len(kind.labels) <= MOST_SCORED
-    prompt = {"technique": "prompt", "answer": scored if few else {"method": "text", **said}}
+    # Paths begin alike and are of many tokens: a service has to be asked several times a row to tell them apart.
+    told_apart = len(kind.labels) <= MOST_SCORED and kind.paths is None
+    prompt = {"technique": "prompt", "answer": scored if told_apart else {"method": "text", **said}}
     head, others = ("ordinal", "logistic, regression, automl") if kind.ordered else ("logistic", "automl")
     count = max(4, min(len(kind.labels), MOST_EXAMPLES))
     return (
