@@ -12,7 +12,7 @@ from sklearn import metrics as reference
 from luthier.errors import DataError
 from luthier.evaluation.measures import METRICS
 from luthier.evaluation.metrics import evaluate, evaluate_unlabelled
-from luthier.tasks.label_metrics import EPSILON, RATING_METRICS
+from luthier.tasks.labels.label_metrics import EPSILON, RATING_METRICS
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Task
 from tests.evaluation.answering import MOOD, STARS, called, lost, ok, simulated, sure

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from luthier.evaluation.text_features import TEXT_FEATURES, text_features
-from luthier.tasks.negation import negations
+from luthier.tasks.labels.negation import negations
 
 ENGLISH = 'The 2 waiters were RUDE!! "Never again." Isn\'t that sad? See https://a.example/x or www.b.example'
 

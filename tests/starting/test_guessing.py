@@ -8,7 +8,7 @@ import pytest
 from luthier.errors import DataError
 from luthier.starting.columns import guess_columns
 from luthier.starting.guessing import Guess, guess_task
-from luthier.tasks.label_questions import words_of
+from luthier.tasks.labels.label_questions import words_of
 
 
 def guess(cells: list[object], **settings: object) -> Guess:

@@ -19,6 +19,7 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, ModelError, SpecError
+from luthier.evaluation.metrics import evaluate
 from luthier.reporting.board_sentences import sentences
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead, Judged, Measure, TaskType, TypeSettings
@@ -370,6 +371,11 @@ def test_settings_of_a_type_stand_beside_the_others() -> None:
         lt.Task("rent", type=Rent, other=5)
     with pytest.raises(SpecError, match="column 'text' is named twice"):
         lt.Task("rent", type=Rent, other="text")
+
+
+def test_a_single_row_has_figures() -> None:
+    found = evaluate(lt.Task("rent", type=Rent, label="rent"), [7.0], [Prediction(9.0, "ok")])
+    assert found["mae"].value == 2.0
 
 
 def test_a_row_needs_all_its_texts_and_a_truth_that_fits_it() -> None:

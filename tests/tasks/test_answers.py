@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.tasks.answers import LETTER, LabelReader
+from luthier.tasks.labels.answers import LETTER, LabelReader
 
 STARS = LabelReader({str(i): str(i) for i in range(1, 6)})
 WORDS = LabelReader({"terrible": "1", "very good": "5", "good": "4", "1": "1", "4": "4", "5": "5"})

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from luthier.evaluation.metrics import evaluate
-from luthier.tasks.label_metrics import label_scores
+from luthier.tasks.labels.label_metrics import label_scores
 from tests.evaluation.answering import MOOD, STARS, lost, ok, simulated, sure
 
 

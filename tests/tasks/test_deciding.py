@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from luthier.tasks.deciding import best_label, best_labels, fit_thresholds, kappa_of, midpoints, ranks_between
+from luthier.tasks.labels.deciding import best_label, best_labels, fit_thresholds, kappa_of, midpoints, ranks_between
 from luthier.tasks.task import Task
 
 STARS = Task("stars", type="rating", labels=[1, 2, 3, 4, 5])

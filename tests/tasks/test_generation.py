@@ -15,7 +15,7 @@ import pytest
 import luthier as lt
 from luthier.errors import DataError, MissingPart, SpecError
 from luthier.evaluation.metrics import evaluate
-from luthier.tasks.generation import FreeText
+from luthier.tasks.free_text.generation import FreeText
 from luthier.tasks.prediction import Prediction
 
 sacrebleu = pytest.importorskip("sacrebleu")

@@ -14,8 +14,8 @@ import pytest
 import luthier as lt
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.metrics import EvaluatedRows, measure
-from luthier.tasks.multilabel import MultiLabel
-from luthier.tasks.multilabel_metrics import best_constant
+from luthier.tasks.labels.multilabel import MultiLabel
+from luthier.tasks.labels.multilabel_metrics import best_constant
 from luthier.tasks.prediction import Prediction
 
 LABELS = ["billing", "login", "refund", "late delivery"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.tasks.answers import LabelReader
+from luthier.tasks.labels.answers import LabelReader
 
 READER = LabelReader({"negative": "negative", "neutral": "neutral", "positive": "positive"})
 

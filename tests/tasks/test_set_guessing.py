@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import luthier as lt
-from luthier.tasks.closed_set import Classes
-from luthier.tasks.set_guessing import guessed_hierarchy, guessed_sets
+from luthier.tasks.labels.closed_set import Classes
+from luthier.tasks.labels.set_guessing import guessed_hierarchy, guessed_sets
 
 
 @pytest.mark.parametrize(

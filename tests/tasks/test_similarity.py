@@ -13,8 +13,8 @@ from scipy import stats
 
 import luthier as lt
 from luthier.errors import DataError, SpecError
+from luthier.tasks.pairs.similarity import Similarity, SimilaritySettings
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.similarity import Similarity, SimilaritySettings
 
 
 def of_scale(low: float, high: float) -> Similarity:

@@ -11,8 +11,8 @@ import pytest
 from luthier.evaluation.metrics import evaluate
 from luthier.providers.exchange import Answer, Request
 from luthier.spec import Spec
-from luthier.tasks.deciding import best_label, best_labels, fit_thresholds, ranks_between
-from luthier.tasks.label_questions import words_of
+from luthier.tasks.labels.deciding import best_label, best_labels, fit_thresholds, ranks_between
+from luthier.tasks.labels.label_questions import words_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import Baseline, Decision, Embedding

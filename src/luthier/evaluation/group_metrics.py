@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from luthier.errors import DataError
 from luthier.evaluation.resampling import Floats
-from luthier.tasks.closed_set import ClosedSet
+from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.tasks.prediction import Prediction, State
 from luthier.tasks.task import Task
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.errors import UserError
-from luthier.tasks.label_metrics import LABEL_METRICS, RATING_METRICS
+from luthier.tasks.labels.label_metrics import LABEL_METRICS, RATING_METRICS
 from luthier.tasks.task import Task
 from luthier.tasks.types import Measure
 

@@ -146,13 +146,13 @@ class Columns:
         return out | {name: grouped[first:last] for name, (first, last) in self._groups.items()}
 
     def sums_without_each(self) -> dict[str, Floats] | None:
-        """The sums over all rows but one, for each row; `None` above `MOST_LEFT_OUT` rows.
+        """The sums over all rows but one, for each row; `None` for a single row and above `MOST_LEFT_OUT`.
 
         Returns:
             Per dense column an array of shape (rows,); per group one of shape (columns, rows).
         """
         rows = self._dense.shape[1]
-        return None if rows > MOST_LEFT_OUT else self.sums_without(0, rows)
+        return None if rows > MOST_LEFT_OUT or rows < 2 else self.sums_without(0, rows)
 
     def sums_without(self, first: int, end: int) -> dict[str, Floats]:
         """As `sums_without_each`, for the rows from `first` to before `end`, however many rows there are."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from luthier.tasks.negation import negations
+from luthier.tasks.labels.negation import negations
 
 if TYPE_CHECKING:
     import pandas as pd

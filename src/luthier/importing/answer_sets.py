@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from luthier.errors import UserError
-from luthier.tasks.closed_set import ClosedSet
+from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.tasks.spellings import number_of, spelling
 from luthier.tasks.task import Task
 from luthier.techniques.prompt.settings import Method

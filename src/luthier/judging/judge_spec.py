@@ -13,7 +13,7 @@ from luthier.errors import DataError, SpecError
 from luthier.judging.answers_to_judge import ANSWER, COLUMNS, AnswersToJudge
 from luthier.model_names import parse_model_name
 from luthier.spec import Spec
-from luthier.tasks.closed_set import ClosedSet
+from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.techniques import Prompt
 from luthier.techniques.prompt.template import compiled
 from luthier.tracking.runs import model_of

@@ -27,7 +27,7 @@ def listed_for(given: str) -> str:
         SpecError: the file is not there, or holds no task.
 
     Examples:
-        >>> listed_for("similarity"), listed_for("luthier.tasks.closed_set:Ratings")
+        >>> listed_for("similarity"), listed_for("luthier.tasks.labels.closed_set:Ratings")
         ('similarity', 'rating')
     """
     if given in TASKS:

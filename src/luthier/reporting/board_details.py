@@ -8,7 +8,7 @@ from luthier.evaluation.confusions import ConfusedLabels, most_confused
 from luthier.evaluation.leaderboard import Entry, Leaderboard
 from luthier.reporting.board_figures import calibration_chart, confusion, points_chart, without_chart
 from luthier.reporting.table import Block, Column, Columns, Fold, Section, Table, left_out
-from luthier.tasks.label_metrics import label_scores
+from luthier.tasks.labels.label_metrics import label_scores
 from luthier.tasks.types import AnswerPart, Plots
 
 __all__ = ["detail_sections", "label_parts", "parts_section", "parts_table"]

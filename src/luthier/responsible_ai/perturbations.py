@@ -16,7 +16,7 @@ from luthier.errors import DataError
 from luthier.evaluation.resampling import rate_interval
 from luthier.evaluation.scorecard import Perturbation
 from luthier.providers.tokens import text_units
-from luthier.tasks.negation import NEGATING_WORDS
+from luthier.tasks.labels.negation import NEGATING_WORDS
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 

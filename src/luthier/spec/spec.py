@@ -24,9 +24,9 @@ from luthier.providers.exchange import Conversation, Operation, Request
 from luthier.spec.digests import NOT_DIGESTED, answering_settings
 from luthier.spec.endpoint_lists import pooled_settings
 from luthier.spec.setting_paths import check_path, with_setting
-from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.crossed_names import SPEC_NAME
-from luthier.tasks.deciding import Objective
+from luthier.tasks.labels.closed_set import ClosedSet
+from luthier.tasks.labels.deciding import Objective
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.readable_errors import readable_validation_error
 from luthier.tasks.task import Rows, Task

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from luthier.errors import DataError
 from luthier.starting.by_type import are_structured, columns_of, guessed_by_type, types_that_fit
 from luthier.starting.columns import MOST_LABELS, listed_columns
-from luthier.tasks.label_guessing import counted, labels_in_order, numbers_of, scale_of
+from luthier.tasks.labels.label_guessing import counted, labels_in_order, numbers_of, scale_of
 from luthier.tasks.spellings import missing
 from luthier.tasks.task import NAME_PATTERN, Task, plain_records
 from luthier.tasks.types import GuessedSettings

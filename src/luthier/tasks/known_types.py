@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from luthier.tasks.closed_set import Classes, Ratings
-from luthier.tasks.generation import FreeText
-from luthier.tasks.similarity import Similarity
-from luthier.tasks.span_extraction import SpanExtraction
+from luthier.tasks.extraction.span_extraction import SpanExtraction
+from luthier.tasks.free_text.generation import FreeText
+from luthier.tasks.labels.closed_set import Classes, Ratings
+from luthier.tasks.pairs.similarity import Similarity
 from luthier.tasks.types import TaskType, TypeSettings
 
 __all__ = ["TASK_TYPES", "name_of_type", "settings_class", "task_type", "type_of_name"]

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from luthier.documents import described, path_of, read_yaml
 from luthier.errors import DataError, SpecError
 from luthier.tables import frame_of, row_numbers
-from luthier.tasks.closed_set import ClosedSet
 from luthier.tasks.known_types import name_of_type, settings_class, task_type
+from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
 from luthier.tasks.spellings import Labels, labels_as_written
 from luthier.tasks.types import AnswerRead, TaskType, TypeSettings, short

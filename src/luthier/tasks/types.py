@@ -183,7 +183,7 @@ class TypeSettings(BaseModel):
 
 
 class TaskType(ABC):
-    """A kind of question. A closed set of labels is one (`closed_set.py`); docs/tasks.md writes another in full."""
+    """A kind of question, such as which of a closed set of labels fits; docs/tasks.md writes one in full."""
 
     Settings: ClassVar[type[TypeSettings]] = TypeSettings
     """Settings of a task of this type; its keys stand beside `name` and `type` in task.yaml."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from luthier.spec import Conversation, Fitted, Spec
-from luthier.tasks.closed_set import ClosedSet
-from luthier.tasks.deciding import qwk_thresholds
-from luthier.tasks.multilabel import MultiLabel
+from luthier.tasks.extraction.span_extraction import SpanExtraction
+from luthier.tasks.labels.closed_set import ClosedSet
+from luthier.tasks.labels.deciding import qwk_thresholds
+from luthier.tasks.labels.multilabel import MultiLabel
+from luthier.tasks.pairs.similarity import Similarity
 from luthier.tasks.prediction import CallRecord, Prediction
-from luthier.tasks.similarity import Similarity
-from luthier.tasks.span_extraction import SpanExtraction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, EndpointError
-from luthier.tasks.deciding import fit_thresholds
+from luthier.tasks.labels.deciding import fit_thresholds
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.conversations import all_there

@@ -15,7 +15,7 @@ from luthier.engine.report import call_record
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.tasks.deciding import best_label
+from luthier.tasks.labels.deciding import best_label
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.techniques.calibration import calibrate, calibrated

@@ -13,10 +13,10 @@ from luthier.engine.report import call_record
 from luthier.errors import EndpointError
 from luthier.providers.exchange import Answer
 from luthier.spec import Conversation, Fitted, Probe, Spec
-from luthier.tasks.closed_set import ClosedSet
-from luthier.tasks.multilabel import MultiLabel
+from luthier.tasks.labels.closed_set import ClosedSet
+from luthier.tasks.labels.multilabel import MultiLabel
+from luthier.tasks.pairs.similarity import Similarity
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.similarity import Similarity
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import TaskType
 from luthier.techniques.heads.answering import kept_while_used, label_values, share_predictions

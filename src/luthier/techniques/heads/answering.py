@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luthier.spec import Fitted
-from luthier.tasks.deciding import best_labels
+from luthier.tasks.labels.deciding import best_labels
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Task
 

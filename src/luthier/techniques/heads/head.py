@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from luthier.providers.exchange import Conversation
 from luthier.spec.setting_paths import SHORT_FORMS, SettingsBlock
-from luthier.tasks.deciding import Objective
+from luthier.tasks.labels.deciding import Objective
 from luthier.techniques.heads.automl import check_parts, search_estimators
 from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
 from luthier.techniques.heads.probabilities import HeadScorer

@@ -10,7 +10,7 @@ from luthier.engine.report import call_record
 from luthier.errors import DataError, EndpointError
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent
 from luthier.spec import Fitted, Spec
-from luthier.tasks.multilabel import MultiLabel
+from luthier.tasks.labels.multilabel import MultiLabel
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.heads.learners import one_thread
@@ -194,7 +194,7 @@ def fit_sets(embedded: TextVectors, spec: Spec, rows: Rows | None) -> Conversati
     """
     import numpy as np
 
-    from luthier.tasks.multilabel_metrics import indicators
+    from luthier.tasks.labels.multilabel_metrics import indicators
 
     texts, values = training_sets(spec, rows)
     assert rows is not None

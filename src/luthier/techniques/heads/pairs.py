@@ -10,8 +10,8 @@ from luthier.engine.report import call_record
 from luthier.errors import DataError, EndpointError
 from luthier.providers.exchange import Answer, Conversation
 from luthier.spec import Fitted, Spec
+from luthier.tasks.pairs.similarity import Similarity
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.similarity import Similarity
 from luthier.tasks.spellings import same_text
 from luthier.tasks.task import Rows, is_blank
 from luthier.techniques.heads.pair_scores import (

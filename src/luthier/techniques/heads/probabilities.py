@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from luthier.tasks.deciding import Objective, best_labels, kappa_of, midpoints, qwk_thresholds
+from luthier.tasks.labels.deciding import Objective, best_labels, kappa_of, midpoints, qwk_thresholds
 
 if TYPE_CHECKING:
     import numpy as np

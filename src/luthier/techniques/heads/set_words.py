@@ -38,7 +38,7 @@ def fit_words_of_sets(spec: Spec, rows: Rows | None) -> Conversation[Fitted]:
         SpecError: there are no training rows.
         DataError: their labels do not differ, or they hold no words.
     """
-    from luthier.tasks.multilabel_metrics import indicators
+    from luthier.tasks.labels.multilabel_metrics import indicators
 
     yield from ()
     texts, values = training_sets(spec, rows)

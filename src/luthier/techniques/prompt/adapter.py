@@ -13,7 +13,7 @@ from luthier.providers.exchange import Answer, Request
 from luthier.providers.redaction import sendable
 from luthier.providers.tokens import most_tokens
 from luthier.spec import Conversation
-from luthier.tasks.deciding import best_label
+from luthier.tasks.labels.deciding import best_label
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import same_text, with_article
 from luthier.tasks.task import Rows, Task

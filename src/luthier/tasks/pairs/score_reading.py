@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from luthier.tasks.answers import (
+from luthier.tasks.json_objects import MOST_READ
+from luthier.tasks.labels.answers import (
     BOUND_AFTER,
     BOUND_BEFORE,
     EDGE,
@@ -15,8 +16,7 @@ from luthier.tasks.answers import (
     visible,
     without_runs,
 )
-from luthier.tasks.json_objects import MOST_READ
-from luthier.tasks.negation import is_denied
+from luthier.tasks.labels.negation import is_denied
 from luthier.tasks.spellings import number_of
 from luthier.tasks.types import AnswerRead, short
 

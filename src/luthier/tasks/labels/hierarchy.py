@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from luthier.tasks.answers import LabelReader
+from luthier.tasks.labels.answers import LabelReader
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, Floats, Measure

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from luthier.tasks.multilabel import listed
+from luthier.tasks.labels.multilabel import listed
 from luthier.tasks.spellings import missing, spelling
 from luthier.tasks.types import GuessedSettings
 

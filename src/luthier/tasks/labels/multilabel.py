@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from luthier.tasks.answers import LabelReader
 from luthier.tasks.json_objects import MOST_READ, NoObject, as_json, is_whole, values_under
-from luthier.tasks.label_settings import LabelSetSettings, checked_labels, described_labels
+from luthier.tasks.labels.answers import LabelReader
+from luthier.tasks.labels.label_settings import LabelSetSettings, checked_labels, described_labels
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import listed_labels
 from luthier.tasks.spellings import Spellings, composed, missing
@@ -31,7 +31,7 @@ from luthier.tasks.types import (
 )
 
 if TYPE_CHECKING:
-    from luthier.tasks.multilabel_metrics import SetArrays
+    from luthier.tasks.labels.multilabel_metrics import SetArrays
 
 __all__ = ["MultiLabel", "labels_in", "listed"]
 
@@ -268,7 +268,7 @@ class MultiLabel(TaskType):
 
     def arrays(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> SetArrays:
         """Truths and predictions as arrays."""
-        from luthier.tasks.multilabel_metrics import SetArrays
+        from luthier.tasks.labels.multilabel_metrics import SetArrays
 
         return SetArrays.of(self.labels, truths, predictions)
 
@@ -284,13 +284,13 @@ class MultiLabel(TaskType):
     @cached_property
     def metrics(self) -> Mapping[str, Measure]:
         """Metrics of sets of labels; see `multilabel_metrics.py`."""
-        from luthier.tasks.multilabel_metrics import MULTILABEL_METRICS
+        from luthier.tasks.labels.multilabel_metrics import MULTILABEL_METRICS
 
         return MULTILABEL_METRICS
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
         """The metrics; see `multilabel_metrics.py`."""
-        from luthier.tasks.multilabel_metrics import set_metrics
+        from luthier.tasks.labels.multilabel_metrics import set_metrics
 
         return set_metrics(sums)
 
@@ -301,7 +301,7 @@ class MultiLabel(TaskType):
 
     def constant(self, truths: Sequence[Any]) -> Prediction:
         """The set with the best micro F1, with the labels' shares as probabilities."""
-        from luthier.tasks.multilabel_metrics import best_constant
+        from luthier.tasks.labels.multilabel_metrics import best_constant
 
         value, shares = best_constant(self.labels, truths)
         return Prediction(value, "ok", shares)

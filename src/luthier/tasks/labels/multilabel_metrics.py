@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from luthier.errors import DataError
-from luthier.tasks.label_metrics import ratio
+from luthier.tasks.labels.label_metrics import ratio
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerPart, Floats, Measure, Positions
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from luthier.documents import described
+from luthier.tasks.extraction.spans import Occurrences
 from luthier.tasks.json_documents import NoValue, cell_document
-from luthier.tasks.spans import Occurrences
 from luthier.tasks.types import GuessedSettings
 
 __all__ = ["guess_fields"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from luthier.errors import DataError
-from luthier.tasks.generation_metrics import (
+from luthier.tasks.free_text.generation_metrics import (
     GENERATION_METRICS,
     RowFigures,
     check_packages,

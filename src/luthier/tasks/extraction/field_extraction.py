@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, StrictBool
 
-from luthier.tasks.extraction import Extraction, in_template
-from luthier.tasks.field_guessing import guess_fields
-from luthier.tasks.field_schemas import shape_of
-from luthier.tasks.field_shapes import Shape
+from luthier.tasks.extraction.extraction import Extraction, in_template
+from luthier.tasks.extraction.field_guessing import guess_fields
+from luthier.tasks.extraction.field_schemas import shape_of
+from luthier.tasks.extraction.field_shapes import Shape
+from luthier.tasks.extraction.spans import Occurrences
 from luthier.tasks.json_documents import NoValue, compact
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import short
-from luthier.tasks.spans import Occurrences
 from luthier.tasks.types import Column, GuessedSettings, TaskType, TypeSettings
 
 if TYPE_CHECKING:
-    from luthier.tasks.extraction_metrics import Count
+    from luthier.tasks.extraction.extraction_metrics import Count
 
 __all__ = ["FieldExtraction", "FieldSettings"]
 
@@ -222,7 +222,7 @@ class FieldExtraction(Extraction):
 
     def counts(self, truth: Any, value: Any | None) -> Mapping[str, Count]:
         """Fields that are equal, and others that are partly so; of lists every entry counts."""
-        from luthier.tasks.field_counts import count_of
+        from luthier.tasks.extraction.field_counts import count_of
 
         return {".".join(path): count_of(shape, _at(truth, path), _at(value, path)) for path, shape in self.leaves}
 

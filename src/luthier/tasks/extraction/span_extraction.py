@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import StrictBool
 
-from luthier.tasks.extraction import Extraction, in_template
-from luthier.tasks.field_extraction import FieldExtraction
+from luthier.tasks.extraction.extraction import Extraction, in_template
+from luthier.tasks.extraction.field_extraction import FieldExtraction
+from luthier.tasks.extraction.spans import TAG, Span, plain_tag, read_spans, spans_in, spans_of_tags
 from luthier.tasks.json_documents import NoValue, cell_document, compact
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.spans import TAG, Span, plain_tag, read_spans, spans_in, spans_of_tags
 from luthier.tasks.spellings import Labels, missing
 from luthier.tasks.types import GuessedSettings, StartingSpec, TaskType, TypeSettings
 
 if TYPE_CHECKING:
-    from luthier.tasks.extraction_metrics import Count
+    from luthier.tasks.extraction.extraction_metrics import Count
 
 __all__ = ["SpanExtraction", "SpanSettings"]
 
@@ -146,7 +146,7 @@ class SpanExtraction(Extraction):
 
         Each true span is given to one answered span at most: to its equal, else to the first that overlaps it.
         """
-        from luthier.tasks.extraction_metrics import Count
+        from luthier.tasks.extraction.extraction_metrics import Count
 
         found: dict[str, Count] = defaultdict(Count)
         true, said = _places(truth), _places(value or [])

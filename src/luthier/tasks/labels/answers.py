@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
-from luthier.tasks.negation import is_denied
+from luthier.tasks.labels.negation import is_denied
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import AnswerRead, short
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from luthier.documents import described
-from luthier.tasks.field_shapes import KINDS, Kind, Shape
+from luthier.tasks.extraction.field_shapes import KINDS, Kind, Shape
 
 __all__ = ["shape_of"]
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from luthier.tasks.answers import LabelReader
-from luthier.tasks.hierarchy import HIERARCHY_METRICS, LabelPaths, PathReader, hierarchy_metrics
-from luthier.tasks.label_guessing import guessed_classes, guessed_rating
-from luthier.tasks.label_questions import label_question, label_specs
-from luthier.tasks.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
+from luthier.tasks.labels.answers import LabelReader
+from luthier.tasks.labels.hierarchy import HIERARCHY_METRICS, LabelPaths, PathReader, hierarchy_metrics
+from luthier.tasks.labels.label_guessing import guessed_classes, guessed_rating
+from luthier.tasks.labels.label_questions import label_question, label_specs
+from luthier.tasks.labels.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
+from luthier.tasks.labels.set_guessing import guessed_hierarchy, guessed_sets
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import listed_labels
-from luthier.tasks.set_guessing import guessed_hierarchy, guessed_sets
 from luthier.tasks.spellings import Spellings, number_of
 from luthier.tasks.types import (
     AnswerRead,
@@ -30,7 +30,7 @@ from luthier.tasks.types import (
 )
 
 if TYPE_CHECKING:
-    from luthier.tasks.label_metrics import LabelArrays
+    from luthier.tasks.labels.label_metrics import LabelArrays
 
 __all__ = ["Classes", "ClosedSet", "Ratings"]
 
@@ -160,7 +160,7 @@ class ClosedSet(TaskType):
 
     def arrays(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> LabelArrays:
         """Truths and predictions as arrays."""
-        from luthier.tasks.label_metrics import LabelArrays
+        from luthier.tasks.labels.label_metrics import LabelArrays
 
         return LabelArrays.of(self.labels, self.values, self.ordered, truths, predictions)
 
@@ -188,14 +188,14 @@ class ClosedSet(TaskType):
     @cached_property
     def metrics(self) -> Mapping[str, Measure]:
         """Every metric of labels; see `label_metrics.py`."""
-        from luthier.tasks.label_metrics import LABEL_METRICS, RATING_METRICS
+        from luthier.tasks.labels.label_metrics import LABEL_METRICS, RATING_METRICS
 
         own = {name: one for name, one in LABEL_METRICS.items() if self.ordered or name not in RATING_METRICS}
         return own if self.paths is None else own | HIERARCHY_METRICS
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
         """The metrics; see `label_metrics.py`."""
-        from luthier.tasks.label_metrics import label_metrics
+        from luthier.tasks.labels.label_metrics import label_metrics
 
         flat = label_metrics(sums, max(self.values) - min(self.values) if self.ordered else None)
         return flat if self.paths is None else flat | hierarchy_metrics(sums)
@@ -204,7 +204,7 @@ class ClosedSet(TaskType):
         """The best and the worst value a quality metric can take on a row."""
         from math import log
 
-        from luthier.tasks.label_metrics import EPSILON
+        from luthier.tasks.labels.label_metrics import EPSILON
 
         if metric.endswith("qwk"):
             return 1.0, -1.0
@@ -278,7 +278,7 @@ class Classes(ClosedSet):
         """Sets of labels where a text may have several."""
         if given.get("multilabel") is not True:
             return cls
-        from luthier.tasks.multilabel import MultiLabel
+        from luthier.tasks.labels.multilabel import MultiLabel
 
         return MultiLabel
 

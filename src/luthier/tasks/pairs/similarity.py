@@ -13,8 +13,8 @@ from pydantic import BeforeValidator
 
 from luthier.errors import DataError
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
+from luthier.tasks.pairs.score_reading import ScoreReader
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.score_reading import ScoreReader
 from luthier.tasks.spellings import missing, number_of
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import (
@@ -31,7 +31,7 @@ from luthier.tasks.types import (
 )
 
 if TYPE_CHECKING:
-    from luthier.tasks.similarity_metrics import ScoreArrays
+    from luthier.tasks.pairs.similarity_metrics import ScoreArrays
 
 __all__ = ["Similarity", "SimilaritySettings"]
 
@@ -275,7 +275,7 @@ class Similarity(TaskType):
         Raises:
             DataError: a truth is no score of the scale.
         """
-        from luthier.tasks.similarity_metrics import ScoreArrays
+        from luthier.tasks.pairs.similarity_metrics import ScoreArrays
 
         for truth in truths:
             if self.read_truth(truth) is None:
@@ -297,7 +297,7 @@ class Similarity(TaskType):
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
         """The metrics; see `similarity_metrics.py`."""
-        from luthier.tasks.similarity_metrics import score_metrics
+        from luthier.tasks.pairs.similarity_metrics import score_metrics
 
         return score_metrics(sums)
 

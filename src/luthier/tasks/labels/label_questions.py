@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from luthier.tasks.hierarchy import LabelPaths
+from luthier.tasks.labels.hierarchy import LabelPaths
 from luthier.tasks.spellings import number_of
 from luthier.tasks.types import StartingSpec
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-from luthier.tasks.extraction_metrics import Count
-from luthier.tasks.field_shapes import Shape
+from luthier.tasks.extraction.extraction_metrics import Count
+from luthier.tasks.extraction.field_shapes import Shape
 from luthier.tasks.spellings import composed, same_text
 
 __all__ = ["count_of"]

@@ -13,7 +13,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType, short
 
 if TYPE_CHECKING:
-    from luthier.tasks.extraction_metrics import Count, PartCounts
+    from luthier.tasks.extraction.extraction_metrics import Count, PartCounts
 
 __all__ = ["Extraction", "in_template"]
 
@@ -40,7 +40,7 @@ class Extraction(TaskType):
     @property
     def metrics(self) -> Mapping[str, Measure]:
         """Those of both kinds; see `extraction_metrics.py`."""
-        from luthier.tasks.extraction_metrics import EXTRACTION_METRICS
+        from luthier.tasks.extraction.extraction_metrics import EXTRACTION_METRICS
 
         return EXTRACTION_METRICS
 
@@ -122,7 +122,7 @@ class Extraction(TaskType):
 
     def part_counts(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> PartCounts:
         """Everything that is counted in these rows; a row without a value counts as one where nothing was found."""
-        from luthier.tasks.extraction_metrics import PartCounts
+        from luthier.tasks.extraction.extraction_metrics import PartCounts
 
         counts = (self.counts(truth, p.value) for truth, p in zip(truths, predictions, strict=True))
         return PartCounts.of(self.parts, counts, [p.value is not None for p in predictions])
@@ -134,7 +134,7 @@ class Extraction(TaskType):
 
     def from_sums(self, sums: Mapping[str, Floats]) -> dict[str, Floats]:
         """The metrics; see `extraction_metrics.py`."""
-        from luthier.tasks.extraction_metrics import metrics_of
+        from luthier.tasks.extraction.extraction_metrics import metrics_of
 
         return metrics_of(sums, self.parts)
 

@@ -1,0 +1,1 @@
+"""Spans and fields of a text."""

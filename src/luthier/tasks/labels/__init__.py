@@ -1,0 +1,1 @@
+"""Closed sets of labels: one of them, or several."""
