@@ -25,7 +25,7 @@ TYPES = {
     "pairs": ("similarity", "label", ""),
     "subjects": ("generation", "subject", ""),
     "topics": ("classification", "label", "embedding"),
-    "tags": ("classification", "label", "baseline"),
+    "tags": ("classification", "label", "embedding"),
     "entities": ("extraction", "entities", "few-shot"),
     "orders": ("extraction", "order", "few-shot"),
 }
