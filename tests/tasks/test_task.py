@@ -250,3 +250,11 @@ def test_a_copy_with_other_labels_has_the_order_of_its_own() -> None:
     task = Task("stars", type="rating", labels=[1, 2, 3])
     assert task.ascending == ("1", "2", "3")
     assert task.model_copy(update={"labels": ("5", "4")}).ascending == ("4", "5")
+
+
+def test_a_table_whose_labels_are_all_rare_is_split_all_the_same() -> None:
+    labels = [f"label {place}" for place in range(6)]
+    table = pd.DataFrame({"text": [f"text {place}" for place in range(18)], "label": labels * 3})
+    parts = Task("t", labels=labels).split(table)
+    assert [len(part) for part in parts] == [10, 4, 4]
+    assert sorted(pd.concat(parts).index) == list(range(18))

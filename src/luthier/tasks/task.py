@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows", "Task", "check_cell", "is_blank", "plain_records"]
 
+FOLDS = 5
+"""Of a split into three tables: three for training, one each for validation and test."""
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -366,8 +369,11 @@ class Task(BaseModel, metaclass=ReadableErrors):
                 f"the table has {len(set(groups))} different texts or groups, and a split into three tables needs at "
                 "least 5: rows with one text, or of one group, stay together."
             )
-        folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
+        folds = StratifiedGroupKFold(n_splits=FOLDS, shuffle=True, random_state=seed)
         labels = np.array(self.kind.strata(rows.labels))
+        if np.unique(labels, return_counts=True)[1].max() < FOLDS:
+            # No label can be in every fold, and scikit-learn refuses to try.
+            labels = np.zeros(len(rows), dtype=int)
         import warnings
 
         with warnings.catch_warnings():
