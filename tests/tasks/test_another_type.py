@@ -362,6 +362,7 @@ def test_settings_of_a_type_stand_beside_the_others() -> None:
     assert task.settings.given == {"currency": "CHF"}
     assert task.document()["currency"] == "CHF"
     assert lt.Task(**task.document()) == task
+    assert lt.Task(**task.model_dump(exclude_defaults=True)) == task
     plain = lt.Task("rent", type=Rent, label="rent")
     assert plain.digest != task.digest
     assert hash(plain.settings) == hash(lt.Task("other", type=Rent).settings)

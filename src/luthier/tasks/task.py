@@ -9,11 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from luthier.documents import described, path_of, read_yaml
 from luthier.errors import DataError, SpecError
 from luthier.tables import frame_of, row_numbers
+from luthier.tasks.connected_rows import connected
 from luthier.tasks.known_types import name_of_type, settings_class, task_type
 from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
@@ -159,16 +170,24 @@ class Task(BaseModel, metaclass=ReadableErrors):
     @model_validator(mode="before")
     @classmethod
     def _settings_of_the_type(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or "settings" in given:
+        if not isinstance(given, Mapping):
             return given
+        if isinstance(settings := given.get("settings"), TypeSettings):
+            given = {**{key: value for key, value in given.items() if key != "settings"}, **settings.given}
         name = name_of_type(given.get("type", "classification"))
         kind = settings_class(name, given) if isinstance(name, str) else TypeSettings
         own, fields = set(kind.model_fields), set(cls.model_fields) - {"settings"}
         unknown = [key for key in given if key not in own | fields]
         if unknown:
             raise unknown_keys({key: given[key] for key in unknown}, sorted(own | fields), cls.__name__)
-        settings = kind(**{key: value for key, value in given.items() if key in own})
-        return {**{key: value for key, value in given.items() if key not in own}, "settings": settings}
+        made = kind(**{key: value for key, value in given.items() if key in own})
+        return {**{key: value for key, value in given.items() if key not in own}, "settings": made}
+
+    @model_serializer(mode="wrap")
+    def _settings_beside_the_others(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = fields(self)
+        document.pop("settings", None)
+        return document | self.settings.given
 
     @field_validator("type", mode="before")
     @classmethod
@@ -363,7 +382,7 @@ class Task(BaseModel, metaclass=ReadableErrors):
             raise DataError(f"the table has no column {group!r} to group by: {', '.join(map(str, frame.columns))}.")
         if len(rows) < 10:
             raise DataError(f"the table has {len(rows)} rows; a split into three tables needs at least 10.")
-        groups = _connected(rows.texts, None if group is None else [row[group] for row in rows.inputs])
+        groups = connected(rows.texts, None if group is None else [row[group] for row in rows.inputs])
         if len(set(groups)) < 5:
             raise DataError(
                 f"the table has {len(set(groups))} different texts or groups, and a split into three tables needs at "
@@ -401,13 +420,12 @@ class Task(BaseModel, metaclass=ReadableErrors):
 
     def document(self) -> dict[str, Any]:
         """The task as YAML has it."""
-        document = self.model_dump(mode="json", exclude={"settings"})
-        document["labels"] = list(self.labels)
-        if not self.labels:
+        document = self.model_dump(mode="json")
+        if not document["labels"]:
             del document["labels"]
         if not self.raters:
             del document["raters"]
-        return document | self.settings.given
+        return document
 
 
 def text_of(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
@@ -470,22 +488,3 @@ def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         ]
     names = list(columns)
     return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
-def _connected(texts: Sequence[str | None], groups: Sequence[object] | None) -> list[int]:
-    """A number per row, equal for rows that share a text or a group, directly or through others."""
-    parent = list(range(len(texts)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for keys in (texts, groups or ()):
-        first: dict[object, int] = {}
-        for i, key in enumerate(keys):
-            if key is None:
-                continue
-            parent[root(i)] = root(first.setdefault(key, i))
-    return [root(i) for i in range(len(texts))]
