@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
 from tests.packaging.commands import BIN, environment
 from tests.reporting.conftest import Opened, chromium  # noqa: F401  (a fixture)
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 
 PAGE = REPOSITORY / "docs" / "tasks.md"
 TRUE = np.random.default_rng(4).integers(20, 400, 40).astype(float)
@@ -42,9 +42,7 @@ def answering(asked: bytes) -> str:
     if "response_format" in body:
         assert body["response_format"]["json_schema"]["schema"]["properties"] == {"price": {"type": "number"}}
         text = json.dumps({"price": price})
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(text)
 
 
 @pytest.fixture
@@ -281,9 +279,7 @@ def extracting(asked: bytes) -> str:
     name = re.findall(r"I am (\w+)", said)[-1]
     contact = {"name": name, "tags": ["a", "b"] if "all" in said else []}
     text = json.dumps({"contact": contact} if "response_format" in body else contact)
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(text)
 
 
 @pytest.mark.usefixtures("store")

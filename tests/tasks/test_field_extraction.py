@@ -18,7 +18,7 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.metrics import evaluate
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 
 SHORT = {
     "vendor": "string",
@@ -414,9 +414,7 @@ def reading(asked: bytes) -> str:
     said = body["messages"][-1]["content"]
     count, product = re.findall(r"(\d+) (\w+)\.", said)[-1]
     fields = {"product": product, "count": None if "forget" in said else int(count)}
-    choice = {"index": 0, "message": {"role": "assistant", "content": json.dumps(fields)}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(json.dumps(fields))
 
 
 @pytest.fixture

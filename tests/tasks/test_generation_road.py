@@ -10,7 +10,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 
 pytest.importorskip("sacrebleu")
 
@@ -26,9 +26,7 @@ def answering(asked: bytes) -> str:
     said = json.loads(asked)["messages"][-1]["content"]
     text = letter(int(said.split()[-1]))
     text = text.upper() if "shout" in said else text[:30] if "short" in said else text
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(text)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 from tests.tasks.test_hostile_answers import key_of, no_value, right_json
 from tests.tasks.type_samples import SAMPLES, Sample
 
@@ -43,9 +43,7 @@ def writing(said: list[str]) -> Callable[[bytes], str]:
 
     def answer(asked: bytes) -> str:
         number = int(re.findall(r"(\d+): ", json.loads(asked)["messages"][-1]["content"])[0])
-        choice = {"index": 0, "message": {"role": "assistant", "content": said[number]}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+        return chat_reply(said[number])
 
     return answer
 

@@ -24,7 +24,7 @@ from luthier.serving.served_model import ScoringRequest
 from luthier.spec import Fitted
 from luthier.tasks.prediction import Prediction
 from tests.packaging.commands import BIN, environment
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 
 WORDS = ["dog", "cat", "car", "sun", "sea", "tea", "map", "key", "pen", "cup"]
 
@@ -35,9 +35,7 @@ def answering(asked: bytes) -> str:
     first, second = re.findall(r"<(.*?)>", said)[-2:]
     score = float(len(set(first.split()) & set(second.split())))
     text = "no idea" if "mute" in said else json.dumps({"score": score}) if "json" in said else f"Score: {score:g} of 5"
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(text)
 
 
 @pytest.fixture

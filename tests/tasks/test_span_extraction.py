@@ -17,7 +17,7 @@ from luthier.errors import DataError, SpecError
 from luthier.evaluation.metrics import evaluate
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead
-from tests.scripted_server import serving
+from tests.scripted_server import chat_reply, serving
 
 TEXT = "Ann met Bob in Basel, Ann said."
 TASK = lt.Task("names", type="extraction", labels=["PER", "ORG", "LOC"])
@@ -359,13 +359,7 @@ def finding(asked: bytes) -> str:
     spans = [{"text": name, "label": NAMES[name]} for name in names] + [{"text": "Eve", "label": "PER"}] * (
         "invent" in said
     )
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": json.dumps({"spans": spans})},
-        "finish_reason": "stop",
-    }
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+    return chat_reply(json.dumps({"spans": spans}))
 
 
 @pytest.fixture

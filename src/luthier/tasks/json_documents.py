@@ -9,12 +9,9 @@ from typing import Any
 
 from luthier.tasks.json_objects import DECODER, MOST_READ, NoObject, as_json, objects_in
 from luthier.tasks.spellings import missing
-from luthier.tasks.thoughts import spoken
+from luthier.tasks.thoughts import MOST_ANSWERED, spoken
 
-__all__ = ["NOT_JSON", "MOST_CHARACTERS", "NoValue", "answer_documents", "cell_document", "compact"]
-
-MOST_CHARACTERS = 1_000_000
-"""Characters of an answer that are read; a longer one is none: a model that never stops must not stall the reader."""
+__all__ = ["NOT_JSON", "NoValue", "answer_documents", "cell_document", "compact"]
 
 DEEPEST_CELL = 50
 """Levels of a cell that holds lists and mappings rather than text."""
@@ -40,8 +37,8 @@ def answer_documents(text: str) -> tuple[list[Any], bool]:
     Raises:
         NoValue: there is none, a key is given twice, or the answer is too long.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise NoValue(f"the answer has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read")
+    if len(text) > MOST_ANSWERED:
+        raise NoValue(f"the answer has {len(text):,} characters, and at most {MOST_ANSWERED:,} are read")
     said = spoken(text)
     first, last = min((at for at in map(said.find, "{[") if at >= 0), default=0), max(map(said.rfind, "}]"))
     try:

@@ -17,7 +17,6 @@ __all__ = [
     "alternatives",
     "as_json",
     "is_whole",
-    "json_cell",
     "objects_in",
     "values_under",
 ]
@@ -87,24 +86,11 @@ def objects_in(text: str) -> list[Any]:
     return next((found for said in _readings(text) if (found := _all_objects(said))), [])
 
 
-def json_cell(text: str) -> Any:
-    """A text that is JSON, as a cell of a table may be, as `as_json` gives it.
-
-    Raises:
-        NoObject: it is none, or `as_json` refuses it.
-    """
-    try:
-        value = DECODER.decode(text)
-    except (ValueError, RecursionError):
-        raise NoObject("the text is no JSON") from None
-    return as_json(value)
-
-
 def as_json(value: Any, levels: int = MOST_NESTED) -> Any:
     """What `values_under` found as dicts, lists and single values, which every file and comparison takes.
 
     Examples:
-        >>> json_cell('{"name": "Ann", "tags": [1, 2.5, null]}')
+        >>> as_json(DECODER.decode('{"name": "Ann", "tags": [1, 2.5, null]}'))
         {'name': 'Ann', 'tags': [1, 2.5, None]}
 
     Raises:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["spoken"]
+__all__ = ["MOST_ANSWERED", "spoken"]
+
+MOST_ANSWERED = 1_000_000
+"""Characters of an answer, thoughts included, that are read: a model that never stops must not stall the reader."""
 
 WORD = r"""(?:(?:ant)?thinking|thinks?|thoughts?|reasoning|reason|reflect(?:ions?)?|scratch(?:[-_ ]?pad)?|analysis
     |monologue|rationale|deliberation|planning|internal|inner|cot|思考(?:过程|過程)?|推理(?:过程|過程)?|思维链

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from luthier.spec import Conversation, Fitted, Spec
@@ -33,6 +34,22 @@ INVERSE_REGULARISATION = 3.0
 MOST_ITERATIONS = 1000
 
 
+@dataclass(frozen=True)
+class Learner:
+    """What is learned for a task type that is no closed set of labels, and how it answers."""
+
+    base_model: str
+    fit: Callable[[Spec, Rows | None], Conversation[Fitted]]
+    predict: Callable[[Rows, Fitted], Conversation[list[Prediction]]]
+
+
+LEARNERS: Mapping[type[TaskType], Learner] = {
+    MultiLabel: Learner("tf-idf + logistic regression", fit_words_of_sets, predict_words_of_sets),
+    SpanExtraction: Learner("names of the training rows", fit_names, predict_names),
+    Similarity: Learner("tf-idf cosine", fit_words_of_pairs, predict_words_of_pairs),
+}
+
+
 class Baseline(Spec):
     """Logistic regression on words and word pairs weighted by TF-IDF; calls no model.
 
@@ -48,7 +65,7 @@ class Baseline(Spec):
         'words'
     """
 
-    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, MultiLabel, SpanExtraction, Similarity)
+    task_types: ClassVar[tuple[type[TaskType], ...]] = (ClosedSet, *LEARNERS)
     technique: Literal["baseline"] = "baseline"
 
     def __init__(self, task: Task | None = None, /, **data: Any) -> None:
@@ -63,9 +80,11 @@ class Baseline(Spec):
     @property
     def base_model(self) -> str:
         """The kind of model."""
-        if isinstance(self.task.kind, SpanExtraction):
-            return "names of the training rows"
-        return "tf-idf cosine" if isinstance(self.task.kind, Similarity) else "tf-idf + logistic regression"
+        return "tf-idf + logistic regression" if self._learner is None else self._learner.base_model
+
+    @property
+    def _learner(self) -> Learner | None:
+        return next((one for kind, one in LEARNERS.items() if isinstance(self.task.kind, kind)), None)
 
     def fit(self, rows: Rows | None) -> Conversation[Fitted]:
         """Fits vocabulary and weights; the same rows give the same weights.
@@ -74,12 +93,8 @@ class Baseline(Spec):
             SpecError: there are no training rows.
             DataError: the rows hold fewer than two labels, or no words.
         """
-        if isinstance(self.task.kind, Similarity):
-            return (yield from fit_words_of_pairs(self, rows))
-        if isinstance(self.task.kind, MultiLabel):
-            return (yield from fit_words_of_sets(self, rows))
-        if isinstance(self.task.kind, SpanExtraction):
-            return (yield from fit_names(self, rows))
+        if self._learner is not None:
+            return (yield from self._learner.fit(self, rows))
         yield from ()
         texts, labels = labelled_texts(self, rows)
         assert rows is not None
@@ -98,12 +113,8 @@ class Baseline(Spec):
 
     def predict(self, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
         """Predictions from the stored arrays alone; nothing is sent anywhere."""
-        if isinstance(self.task.kind, Similarity):
-            return (yield from predict_words_of_pairs(self, rows, fitted))
-        if isinstance(self.task.kind, MultiLabel):
-            return (yield from predict_words_of_sets(self, rows, fitted))
-        if isinstance(self.task.kind, SpanExtraction):
-            return (yield from predict_names(rows, fitted))
+        if self._learner is not None:
+            return (yield from self._learner.predict(rows, fitted))
         yield from ()
         sent = [text for text in rows.texts if text is not None]
         found: Iterator[Prediction] = iter(())

@@ -21,7 +21,7 @@ from luthier.tasks.free_text.generation_metrics import (
 from luthier.tasks.json_objects import NoObject, is_whole, values_under
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import missing
-from luthier.tasks.thoughts import spoken
+from luthier.tasks.thoughts import MOST_ANSWERED, spoken
 from luthier.tasks.types import (
     AnswerRead,
     Column,
@@ -37,10 +37,7 @@ from luthier.tasks.types import (
 
 __all__ = ["FreeText", "FreeTextSettings"]
 
-MOST_LOOKED_AT = 1_000_000
-"""Characters of an answer, thoughts included; a model that never stops must not stall the reader."""
-
-MOST_READ = 20_000
+ALWAYS_READ = 20_000
 """Characters of a text that always count as an answer; ten times the longest that is expected where that is more."""
 
 MOST_CONSTANTS, MOST_TRIED_ON, MOST_COMPARED = 20, 100, 200_000
@@ -243,10 +240,10 @@ class FreeText(TaskType):
 
     def _spoken(self, text: str) -> tuple[str, str | None]:
         """What was said, and why it is no answer where it is none."""
-        if len(text) > MOST_LOOKED_AT:
+        if len(text) > MOST_ANSWERED:
             return "", f"the answer has {len(text):,} characters: {short(text[:200])}"
         said = spoken(text)
-        most = max(MOST_READ, 10 * self.settings.longest_characters)
+        most = max(ALWAYS_READ, 10 * self.settings.longest_characters)
         if len(said) > most:
             return "", f"the answer has {len(said):,} characters, and at most {most:,} are read: {short(said[:200])}"
         return said, None

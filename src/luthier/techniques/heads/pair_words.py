@@ -47,10 +47,10 @@ def fit_words_of_pairs(spec: Spec, rows: Rows | None) -> Conversation[Fitted]:
     )
 
 
-def predict_words_of_pairs(spec: Spec, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+def predict_words_of_pairs(rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
     """Predictions from the stored arrays alone; nothing is sent anywhere."""
     yield from ()
-    pairs = [pair_of(spec, row) for row in rows.inputs]
+    pairs = [pair_of(fitted.spec, row) for row in rows.inputs]
     known = [pair for pair in pairs if pair is not None]
     found = iter(kept_while_used(fitted, _SharedPieces).scores(known) if known else ())
     free = CallRecord(cost_usd=0.0)

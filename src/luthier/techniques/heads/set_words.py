@@ -66,7 +66,7 @@ def fit_words_of_sets(spec: Spec, rows: Rows | None) -> Conversation[Fitted]:
     )
 
 
-def predict_words_of_sets(spec: Spec, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
+def predict_words_of_sets(rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
     """Predictions from the stored arrays alone; nothing is sent anywhere."""
     yield from ()
     sent = [text for text in rows.texts if text is not None]
@@ -74,7 +74,7 @@ def predict_words_of_sets(spec: Spec, rows: Rows, fitted: Fitted) -> Conversatio
     if sent:
         shares = kept_while_used(fitted, _WordsOfSets).shares(sent)
         free = [CallRecord(cost_usd=0.0)] * len(sent)
-        found = iter(set_predictions(spec, shares, fitted.state["threshold"], free))
+        found = iter(set_predictions(fitted.spec, shares, fitted.state["threshold"], free))
     return [Prediction(None, "empty") if text is None else next(found) for text in rows.texts]
 
 

@@ -17,7 +17,7 @@ from luthier.tasks.labels.deciding import best_label
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import same_text, with_article
 from luthier.tasks.task import Rows, Task
-from luthier.tasks.thoughts import spoken
+from luthier.tasks.thoughts import MOST_ANSWERED, spoken
 from luthier.tasks.types import AnswerRead, AnswerReader
 from luthier.techniques.calibration import calibrated
 from luthier.techniques.conversations import opening, unanswered
@@ -36,9 +36,6 @@ BETWEEN_EXAMPLES = "\n\n"
 BETWEEN_LONG_EXAMPLES = "\n\n###\n\n"
 AFTER_LONG_ANSWER = "\n###\n"
 """Of answers that may have several lines, and blank ones among them."""
-
-MOST_ANSWERED = 1_000_000
-"""Characters of an answer that is read: more than any model writes that comes to an end."""
 
 
 @dataclass(frozen=True, slots=True)
