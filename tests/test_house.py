@@ -167,6 +167,14 @@ COMMANDS_MAY_IMPORT = {
 }
 
 
+def test_every_room_is_where_a_newcomer_looks_for_it() -> None:
+    floors = (REPOSITORY / "docs" / "house.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## What is where")[2]
+    folders = {f"{room}/" for room in FLOOR_OF if (SOURCE / room).is_dir()}
+    assert {room for room in FLOOR_OF if f"`{room}`" not in floors} == set()
+    assert {room for room in folders if f"\n  {room} " not in readme} == set()
+
+
 def test_the_command_line_calls_what_a_notebook_can_call() -> None:
     behind = {
         f"{file.name} imports {other}"
