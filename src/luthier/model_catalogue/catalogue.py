@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -84,16 +85,28 @@ def catalogue_models(files: Sequence[Path] | None = None, *, providers: Collecti
     offered, asked = kept_statements() if files is None else ([], frozenset())
     own = [*offered, *stated]
     theirs = frozenset(one.provider for one in own)
-    found = _Merge(listed, None if providers is None else {*providers, *theirs})
-    for statement in (*read_statements(KNOWN_MODELS, trusted=True), *own):
-        found.add(statement)
+    read = None if providers is None else frozenset({*providers, *theirs})
+    found = _merged(read, own) if own else _without_own(read)
     known = {*listed.providers, *ASKED, *theirs} - {DECISIONS}
-    return replace(found.catalogue(), own=theirs, providers=frozenset(known), asked=asked)
+    return replace(found, own=theirs, providers=frozenset(known), asked=asked)
 
 
 def user_files() -> list[Path]:
     """The user's own files that are there; what the working folder's says wins."""
     return [file for file in (luthier_home() / "catalogue.yaml", Path("catalogue.yaml")) if file.is_file()]
+
+
+def _merged(providers: Collection[str] | None, own: Iterable[Statement]) -> Catalogue:
+    found = _Merge(price_list(), providers)
+    for statement in (*read_statements(KNOWN_MODELS, trusted=True), *own):
+        found.add(statement)
+    return found.catalogue()
+
+
+@functools.cache
+def _without_own(providers: frozenset[str] | None) -> Catalogue:
+    """What the packages say, which stays as it is while the process runs."""
+    return _merged(providers, ())
 
 
 class _Merge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -85,15 +86,21 @@ class Chosen:
             providers = set(catalogue.providers)
         elif not providers <= {*ASKED, *catalogue.providers}:
             raise UserError(_no_provider(str(wanted.provider), catalogue))
-        passing = [one for one in catalogue.models if one.provider in providers and _passes(one, wanted, today)]
-        retired = [one for one in passing if not wanted.retired and _gone(one, today)]
-        passing = [one for one in passing if one not in retired]
-        refused = [one for one in passing if not wanted.everything and _is_refused(one, catalogue)]
-        passing = [one for one in passing if one not in refused]
-        thin = [one for one in passing if not wanted.everything and one.value("note") == PRICE_ONLY]
-        rest = [one for one in passing if one not in thin]
+        rest: list[CatalogueModel] = []
+        left_out: Counter[str] = Counter()
+        for one in catalogue.models:
+            if one.provider not in providers or not _passes(one, wanted, today):
+                continue
+            if not wanted.retired and _gone(one, today):
+                left_out["retired"] += 1
+            elif not wanted.everything and _is_refused(one, catalogue):
+                left_out["not offered"] += 1
+            elif not wanted.everything and one.value("note") == PRICE_ONLY:
+                left_out["price only"] += 1
+            else:
+                rest.append(one)
         rest.sort(key=lambda one: (one.price is None, one.price or 0.0, one.provider != "local", one.id.lower()))
-        return cls(tuple(rest), len(retired), len(thin), len(refused))
+        return cls(tuple(rest), left_out["retired"], left_out["price only"], left_out["not offered"])
 
 
 def _passes(model: CatalogueModel, wanted: ModelFilter, today: date) -> bool:
