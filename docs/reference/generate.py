@@ -150,8 +150,8 @@ PAGES = (
         "Errors",
         "One tree; the number in brackets is the exit code of the command line. See [errors.md](../errors.md).",
         (
-            "LuthierError", "UserError", "DataError", "SpecError", "EndpointError", "QuotaError", "MissingPart",
-            "ModelError", "Partial", "BudgetReached", "GateFailed", "Interrupted",
+            "LuthierError", "UserError", "DataError", "SpecError", "EndpointError", "QuotaError", "UnusableAnswers",
+            "MissingPart", "ModelError", "Partial", "BudgetReached", "GateFailed", "Interrupted",
         ),
     ),
 )  # fmt: skip

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from luthier.errors import Partial as Partial
     from luthier.errors import QuotaError as QuotaError
     from luthier.errors import SpecError as SpecError
+    from luthier.errors import UnusableAnswers as UnusableAnswers
     from luthier.errors import UserError as UserError
     from luthier.spec import Fitted as Fitted
     from luthier.spec import Spec as Spec
@@ -107,7 +108,7 @@ _ROOMS = {
         "rank_models refresh_catalogue report retiring score spark_scorer stop_sweep sweep try_out tune",
         "luthier.endpoints": "Endpoint Engine Finding azure compatible embedded openai",
         "luthier.errors": "BudgetReached DataError EndpointError GateFailed Interrupted LuthierError MissingPart "
-        "ModelError Partial QuotaError SpecError UserError",
+        "ModelError Partial QuotaError SpecError UnusableAnswers UserError",
         "luthier.spec": "Fitted Spec",
         "luthier.tables": "read_table",
         "luthier.tasks.task": "Task",

@@ -5,7 +5,8 @@
     │   ├── DataError        (2)    a table, a row or a file is not what it was said to be
     │   ├── SpecError        (2)    a task or spec that cannot be read or contradicts itself
     │   ├── EndpointError    (2)    a model, key or server that cannot be reached or used as asked
-    │   │   └── QuotaError   (2)    the account behind the endpoint has nothing left to spend
+    │   │   ├── QuotaError   (2)    the account behind the endpoint has nothing left to spend
+    │   │   └── UnusableAnswers (2) a model answers, and a spec cannot be fitted or asked with what it answers
     │   ├── MissingPart      (2)    an optional dependency or an asset that is not installed
     │   └── ModelError       (2)    a packaged model, a run or a registered name that cannot be used
     ├── Partial              (3)    the work ended, some rows have no answer yet
@@ -31,6 +32,7 @@ __all__ = [
     "Partial",
     "QuotaError",
     "SpecError",
+    "UnusableAnswers",
     "UserError",
 ]
 
@@ -64,6 +66,10 @@ class EndpointError(UserError):
 
 class QuotaError(EndpointError):
     """The account behind the endpoint has nothing left to spend."""
+
+
+class UnusableAnswers(EndpointError):
+    """A model answers, and a spec cannot be fitted or asked with what it answers; other specs can go on."""
 
 
 class MissingPart(UserError, ImportError):

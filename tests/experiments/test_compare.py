@@ -12,9 +12,10 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Answer, Endpoint, TerminalProgress
-from luthier.errors import BudgetReached, DataError, EndpointError, SpecError
+from luthier.errors import BudgetReached, DataError, EndpointError, SpecError, UnusableAnswers
 from luthier_local import LocalServer
 from tests.conftest import priced, reviews, standing_store, stars
+from tests.scripted_server import chat_reply, serving
 
 pytestmark = pytest.mark.usefixtures("tracker")
 
@@ -263,3 +264,48 @@ def test_the_bar_counts_the_rows_from_the_start_not_the_calibration_alone(
     lt.compare(spec, table.head(30), train=train, progress=heard)
     assert heard.first.startswith("1/50 calls")
     assert heard.line().startswith("50/50 calls")
+
+
+def uncalibrated(task: lt.Task, address: str) -> list[lt.Spec]:
+    """A baseline, two prompts that read words, and one that calibrates on probabilities the server does not give."""
+    endpoint = Endpoint(provider="compatible", base_url=address, model="m")
+    return [
+        lt.Baseline(task, name="baseline"),
+        lt.Prompt(task, "Stars: {{ text }}", answer="text", endpoint=endpoint, name="words"),
+        lt.Prompt(task, "How many stars? {{ text }}", answer="text", endpoint=endpoint, name="other"),
+        lt.Prompt(
+            task,
+            "Rating: {{ text }}",
+            answer={"method": "score", "calibration_rows": 10},
+            endpoint=endpoint,
+            name="cal",
+            style="chat",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("race", [False, True])
+def test_a_spec_that_cannot_be_calibrated_is_missing_with_its_reason_and_the_others_are_measured(
+    task: lt.Task, train: pd.DataFrame, race: bool
+) -> None:
+    with serving(200, chat_reply("5")) as address:
+        board = lt.compare(uncalibrated(task, address), reviews(40), train=train, race=race)
+    stopped = [one.name for one in board.leaderboard.race.stopped] if board.leaderboard.race else []
+    assert {*board.frame["name"], *stopped} == {"baseline", "words", "other"}
+    assert set(board.leaderboard.missing) == {"cal"}
+    assert "Missing is cal: only 0 of 10 calibration rows got probabilities" in " ".join(repr(board).split())
+
+
+@pytest.mark.usefixtures("store")
+def test_a_baseline_beside_a_spec_that_cannot_be_calibrated_is_kept_in_a_run_of_its_own(
+    task: lt.Task, train: pd.DataFrame
+) -> None:
+    with serving(200, chat_reply("5")) as address:
+        baseline, *_, cal = uncalibrated(task, address)
+        board = lt.compare([baseline, cal], reviews(20), train=train)
+        with pytest.raises(UnusableAnswers, match=r"0 of 10 calibration rows .*answer\.calibration_rows: 0"):
+            lt.compare(cal, reviews(20), train=train)
+    [child] = mlflow.search_runs(
+        [mlflow.get_run(board.run_id).info.experiment_id], "run_name = 'baseline'", output_format="list"
+    )
+    assert child.data.metrics["accuracy"] == board.frame["accuracy"].iloc[0]

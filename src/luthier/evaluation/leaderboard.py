@@ -152,7 +152,7 @@ class Leaderboard:
         draws: spec to its ranking metric per bootstrap sample; empty on a leaderboard read from a document.
         waiting: specs that are not measured yet; until they are, no two specs are compared.
         race: which specs were stopped before the last row; `None` where all were asked about every row.
-        missing: specs that could not be asked with a model, by name, and why.
+        missing: specs that could not be fitted or asked, by name, and why.
         crossed: prompts with models, where specs were asked with several.
     """
 

@@ -20,7 +20,7 @@ from luthier.experiments.labelled_tables import labelled_tables, leak_of
 from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.race import RacedSpecs, RaceSetup
 from luthier.experiments.spec_results import answer_rows
-from luthier.experiments.table_run import TableRun, in_order, showing
+from luthier.experiments.table_run import TableRun, fails_alone, in_order, showing, without_name
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.reporting.across_report import across_page, across_sentences
 from luthier.reporting.crossed_report import crossed_leaders
@@ -248,10 +248,10 @@ class ComparisonSetup:
                     if BETWEEN in spec.name:
                         answer_rows(fits[spec.name], self.race.first_rows().take([0]), own)
             except EndpointError as error:
-                if BETWEEN not in spec.name:
+                if not fails_alone(spec, error):
                     raise
                 refused.append(error)
-                missing[spec.name] = str(error)
+                missing[spec.name] = without_name(spec, error)
                 continue
             running.append(spec)
         if refused and not any(spec.endpoint for spec in running):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from luthier.engine.options import RunOptions
 from luthier.engine.rounds import with_endpoints
+from luthier.errors import UnusableAnswers
 from luthier.experiments.fits import known_fit
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Request
@@ -41,7 +42,10 @@ def lacking_requests(
         train = training[spec.name]
         fitted: Fitted | None = known_fit(spec, train, tracker)
         if fitted is None:
-            fitting = engine.recall(spec.fit(train), spec.endpoint, options)
+            try:
+                fitting = engine.recall(spec.fit(train), spec.endpoint, options)
+            except UnusableAnswers:
+                continue  # the comparison says why
             yield from with_endpoints(fitting.missing, spec.endpoint)
             if not fitting.complete:
                 continue

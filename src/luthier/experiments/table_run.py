@@ -13,7 +13,7 @@ from luthier.engine.ask_options import Progress
 from luthier.engine.options import RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.engine.report import Report
-from luthier.errors import EndpointError
+from luthier.errors import EndpointError, UnusableAnswers
 from luthier.evaluation.across import crossed_of
 from luthier.evaluation.leaderboard import Candidate, Leaderboard
 from luthier.evaluation.ranking import MeasuredOnce, build_leaderboard, metrics_of
@@ -37,7 +37,7 @@ from luthier.tracking.tracker import Tracker
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableRun", "in_order", "showing"]
+__all__ = ["TableRun", "fails_alone", "in_order", "showing", "without_name"]
 
 MOST_WEIGHED = 50
 """With more specs than this they are not ordered by how much they send; the specs of a grid send much the same."""
@@ -119,10 +119,10 @@ class TableRun:
                     if BETWEEN in spec.name and result.unanswered:
                         raise EndpointError(result.unanswered)
                 except EndpointError as error:
-                    if BETWEEN not in spec.name:
+                    if not fails_alone(spec, error):
                         raise
                     refused = refused or error
-                    self._missing[spec.name] = str(error)
+                    self._missing[spec.name] = without_name(spec, error)
                     continue
                 self._done[spec.name] = result
                 so_far = None
@@ -134,14 +134,15 @@ class TableRun:
                 if spec.endpoint is None and order[-1].endpoint is not None:
                     continue
                 parent = self._opened(stack)
-                for name in [name for name, result in self._done.items() if not result.run_id]:
-                    self._done[name] = self._log_child(self._done[name], parent.run_id)
+                self._log_children(parent.run_id)
                 if so_far is not None:
                     with self._display_budget:
                         self._log_board(parent, so_far, ())
-            if refused and not any(result.spec.endpoint for result in self._done.values()):
+            answered = any(result.spec.endpoint for result in self._done.values())
+            if refused and not answered and not (self._done and isinstance(refused, UnusableAnswers)):
                 raise refused
             parent = self._opened(stack)
+            self._log_children(parent.run_id)
             leaderboard = self._leaderboard()
             stopped: list[SpecResult] = []
             if raced is not None:
@@ -234,6 +235,11 @@ class TableRun:
         }
         run.log_params({key: value for key, value in given.items() if value})
 
+    def _log_children(self, parent: str) -> None:
+        """A child run for each measured spec that has none yet."""
+        for name in [name for name, result in self._done.items() if not result.run_id]:
+            self._done[name] = self._log_child(self._done[name], parent)
+
     def _log_child(self, result: SpecResult, parent: str) -> SpecResult:
         spec, table = result.spec, self._table
         tags = spec_tags(spec) | {TAGS["test_digest"]: table.rows.digest}
@@ -277,6 +283,16 @@ class TableRun:
         run.describe(described(board))
         rows = self._table.rows
         run.log_page(board_page(board, rows, spreads=spreads), figures=not board.waiting)
+
+
+def without_name(spec: Spec, error: EndpointError) -> str:
+    """The words of an error of a spec, for a place that names the spec."""
+    return str(error).removeprefix(f"spec {spec.name!r}: ")
+
+
+def fails_alone(spec: Spec, error: EndpointError) -> bool:
+    """Whether an error is of one spec, so that the others are measured all the same."""
+    return BETWEEN in spec.name or isinstance(error, UnusableAnswers)
 
 
 def _log_names(run: MlflowRun, spec: Spec) -> None:

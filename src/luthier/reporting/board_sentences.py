@@ -25,6 +25,9 @@ MOST_METRICS = 3
 LONGEST_ERROR = 200
 """Characters shown of what a service said."""
 
+LONGEST_REASON = 400
+"""Characters shown of why a spec is missing; what to change stands at the end."""
+
 FEWEST_ROWS = 5
 """Test rows of a label, below which a mean over labels depends on whether the label was drawn at all."""
 
@@ -116,10 +119,10 @@ def _sentences(board: Leaderboard) -> Iterator[str]:
     if any(entry.from_journal_share for entry in board.entries):
         yield "Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."
     for name, why in list(board.missing.items())[:NAMED]:
-        said = why.rstrip(".") if len(why) <= LONGEST_ERROR else f"{why[: LONGEST_ERROR - 1]}…"
+        said = why.rstrip(".") if len(why) <= LONGEST_REASON else f"{why[: LONGEST_REASON - 1]}…"
         yield f"Missing is {name}: {said}."
     if len(board.missing) > NAMED:
-        yield f"{len(board.missing) - NAMED} further specs are missing, as they could not be asked with a model either."
+        yield f"{len(board.missing) - NAMED} further specs are missing too."
     for entry in board.entries:
         yield from (f"{entry.name}: {note}" for note in entry.candidate.notes)
 

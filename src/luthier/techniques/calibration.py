@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import DataError, EndpointError
+from luthier.errors import DataError, UnusableAnswers
 from luthier.tasks.labels.deciding import fit_thresholds
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows
@@ -36,7 +36,7 @@ def calibrate(
         least: lower limit of a label's mean probability, for services that round probabilities.
 
     Raises:
-        EndpointError: fewer than half of the rows got probabilities.
+        UnusableAnswers: fewer than half of the rows got probabilities.
         Partial: some rows have no answer yet, for a reason that may pass.
         DataError: objective `qwk`, and no calibration row that was answered has a label.
     """
@@ -47,7 +47,7 @@ def calibrate(
         if found.probabilities is not None
     ]
     if 2 * len(answered) < len(predictions):
-        raise EndpointError(
+        raise UnusableAnswers(
             f"spec {spec.name!r}: only {len(answered)} of {len(predictions)} calibration rows got probabilities{why}. "
             f"{cure}"
         )

@@ -172,7 +172,7 @@ class Decision(Spec):
         Raises:
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them.
-            EndpointError: the endpoint refused most of them.
+            UnusableAnswers: the endpoint refused most of them.
             Partial: some have no answer yet, for a reason that may pass.
         """
         if not self.needs_training:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from luthier.engine.report import call_record
-from luthier.errors import EndpointError
+from luthier.errors import UnusableAnswers
 from luthier.providers.exchange import Answer
 from luthier.spec import Conversation, Fitted, Probe, Spec
 from luthier.tasks.labels.closed_set import ClosedSet
@@ -180,7 +180,7 @@ class Embedding(Spec):
             SpecError: there are no training rows.
             DataError: the rows hold fewer than two labels.
             MissingPart: AutoML is asked for and is not installed.
-            EndpointError: vectors differ in length, or have another length than was asked for; or so many texts
+            UnusableAnswers: vectors differ in length, or have another length than was asked for; or so many texts
                 are refused that fewer than two labels are left.
             Partial: some texts have no vector yet for a reason that may pass.
         """
@@ -195,7 +195,7 @@ class Embedding(Spec):
         vectors, notes = self._embedded.read(distinct, answers)
         known = [position for position, text in enumerate(texts) if text in vectors]
         if notes and len({labels[i] for i in known}) < 2:
-            raise EndpointError(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
+            raise UnusableAnswers(f"spec {self.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
         training_set = self._training_set([texts[i] for i in known], [labels[i] for i in known], vectors)
         head = yield from fit_head(self.head, training_set, self.objective, self.seed)
         missing = [label for label in self.task.labels if label not in training_set.labels]
@@ -226,7 +226,7 @@ class Embedding(Spec):
 
         Raises:
             DataError: a column is missing.
-            EndpointError: a vector has another length than the head was fitted on.
+            UnusableAnswers: a vector has another length than the head was fitted on.
         """
         if len(rows):
             self.check_columns(rows.inputs[0])

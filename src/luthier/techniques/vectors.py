@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.report import call_record
-from luthier.errors import EndpointError
+from luthier.errors import UnusableAnswers
 from luthier.providers.exchange import Answer, Request
 from luthier.tasks.prediction import Prediction
 from luthier.techniques.conversations import all_there, unanswered
@@ -46,7 +46,7 @@ class TextVectors:
         """The vector of every training text that has one, and a note on the others.
 
         Raises:
-            EndpointError: vectors differ in length, or have another length than was asked for.
+            UnusableAnswers: vectors differ in length, or have another length than was asked for.
             Partial: some have no vector yet, for a reason that may pass.
         """
         found, why = training_vectors(self.name, answers)
@@ -64,16 +64,16 @@ class TextVectors:
         """Refuses a vector that is not as long as the others.
 
         Raises:
-            EndpointError: it is not, or is empty; the message says why that may be.
+            UnusableAnswers: it is not, or is empty; the message says why that may be.
         """
         if found == wanted and found:
             return
         if self.dimensions == wanted != found:
-            raise EndpointError(
+            raise UnusableAnswers(
                 f"spec {self.name!r}: {self.model} gave a vector of {found} numbers where dimensions: {wanted} "
                 "was asked for. It cannot shorten vectors: leave `dimensions:` out."
             )
-        raise EndpointError(
+        raise UnusableAnswers(
             f"spec {self.name!r}: {self.model} gave a vector of {found} numbers, the others have {wanted}: the "
             "service changed its model. Fit again on vectors asked anew: luthier compare SPEC --fresh, or write "
             "another `identity:` into the endpoint and type luthier log SPEC --train TABLE."

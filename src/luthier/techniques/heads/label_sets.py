@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.engine.report import call_record
-from luthier.errors import DataError, EndpointError
+from luthier.errors import DataError, UnusableAnswers
 from luthier.providers.exchange import Answer, Conversation, ProgressEvent
 from luthier.spec import Fitted, Spec
 from luthier.tasks.labels.multilabel import MultiLabel
@@ -189,7 +189,7 @@ def fit_sets(embedded: TextVectors, spec: Spec, rows: Rows | None) -> Conversati
     Raises:
         SpecError: there are no training rows.
         DataError: their labels do not differ.
-        EndpointError: so many texts are refused that too few are left, or vectors differ in length.
+        UnusableAnswers: so many texts are refused that too few are left, or vectors differ in length.
         Partial: some texts have no vector yet for a reason that may pass.
     """
     import numpy as np
@@ -204,7 +204,7 @@ def fit_sets(embedded: TextVectors, spec: Spec, rows: Rows | None) -> Conversati
     known = [place for place, text in enumerate(texts) if text in vectors]
     truth = indicators(sets_kind(spec).labels, [values[place] for place in known])
     if notes and not (truth.any(axis=0) & ~truth.all(axis=0)).any():
-        raise EndpointError(f"spec {spec.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
+        raise UnusableAnswers(f"spec {spec.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
     features = np.array([vectors[texts[place]] for place in known], dtype=float)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0
@@ -256,7 +256,7 @@ def predict_sets(embedded: TextVectors, rows: Rows, fitted: Fitted) -> Conversat
     """One prediction per row: the texts are embedded in one round.
 
     Raises:
-        EndpointError: a vector has another length than the head was fitted on.
+        UnusableAnswers: a vector has another length than the head was fitted on.
     """
     import numpy as np
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from luthier.engine.report import call_record
-from luthier.errors import DataError, EndpointError
+from luthier.errors import DataError, UnusableAnswers
 from luthier.providers.exchange import Answer, Conversation
 from luthier.spec import Fitted, Spec
 from luthier.tasks.pairs.similarity import Similarity
@@ -79,7 +79,7 @@ def fit_pairs(spec: Spec, method: str, embedded: TextVectors, rows: Rows | None)
     Raises:
         SpecError: there are no training rows.
         DataError: they all have one score.
-        EndpointError: so many texts are refused that one score is left, or vectors differ in length.
+        UnusableAnswers: so many texts are refused that one score is left, or vectors differ in length.
         Partial: some texts have no vector yet for a reason that may pass.
     """
     import numpy as np
@@ -93,7 +93,7 @@ def fit_pairs(spec: Spec, method: str, embedded: TextVectors, rows: Rows | None)
     vectors, notes = embedded.read(distinct, answers)
     known = [place for place, pair in enumerate(pairs) if pair[0] in vectors and pair[1] in vectors]
     if len({scores[place] for place in known}) < 2:
-        raise EndpointError(f"spec {spec.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
+        raise UnusableAnswers(f"spec {spec.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
     first, second = (np.array([vectors[pairs[i][side]] for i in known], dtype=float) for side in (0, 1))
     truths = np.array([scores[place] for place in known])
     kind = kind_of(spec)
@@ -119,7 +119,7 @@ def predict_pairs(embedded: TextVectors, rows: Rows, fitted: Fitted) -> Conversa
     """One prediction per row: both texts of all rows are embedded in one round.
 
     Raises:
-        EndpointError: two vectors differ in length, or from those the head was fitted on.
+        UnusableAnswers: two vectors differ in length, or from those the head was fitted on.
     """
     pairs = [pair_of(fitted.spec, row) for row in rows.inputs]
     requests = [embedded.request(text) for pair in pairs if pair for text in pair]

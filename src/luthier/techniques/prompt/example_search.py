@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import EndpointError
+from luthier.errors import UnusableAnswers
 from luthier.providers.exchange import ProgressEvent, Request
 from luthier.spec import Conversation, Fitted
 from luthier.tasks.prediction import Prediction
@@ -34,7 +34,7 @@ def fit_examples(
         blocks: a list to which a search appends each block of rows when it begins.
 
     Raises:
-        EndpointError: too few texts got a vector, or no answer of a search is a label.
+        UnusableAnswers: too few texts got a vector, or no answer of a search is a label.
         Partial: some requests have no answer yet for a reason that may pass.
     """
     notes = _notes_on_labels(spec, rows)
@@ -66,7 +66,7 @@ def search_examples(
     a label prior belongs to one set of examples and would have to be measured for each.
 
     Raises:
-        EndpointError: no answer of the first block is a label.
+        UnusableAnswers: no answer of the first block is a label.
         Partial: some rows have no answer for a reason that may pass.
     """
     # Imported here, as a packaged model answers without scipy.
@@ -140,7 +140,7 @@ def most_requests(spec: PromptRecipe, rows: Rows, drawn: ExampleSearch, block: B
 def _check(spec: PromptRecipe, predictions: Sequence[Prediction], *, first: bool) -> None:
     why = all_there(spec.name, predictions, "answers the search waits for are not there")
     if first and all(prediction.label is None for prediction in predictions):
-        raise EndpointError(
+        raise UnusableAnswers(
             f"spec {spec.name!r}: none of the first {len(predictions)} answers of the search is a label{why}. "
             "`luthier check SPEC` tries the endpoint; `luthier preview SPEC` shows what is sent."
         )

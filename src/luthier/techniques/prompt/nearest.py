@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luthier.errors import EndpointError
+from luthier.errors import UnusableAnswers
 from luthier.providers.endpoint import Endpoint
 from luthier.providers.exchange import Answer, Request
 from luthier.providers.prices import sum_if_known
@@ -50,7 +50,7 @@ def embed_pool(spec: PromptRecipe, rows: Rows) -> Conversation[tuple[list[int], 
     A text that the service refuses to embed is left out. The rows are labelled, and their texts all different.
 
     Raises:
-        EndpointError: fewer texts got a vector than are shown, or vectors of one model differ in length.
+        UnusableAnswers: fewer texts got a vector than are shown, or vectors of one model differ in length.
         Partial: some have no vector yet, for a reason that may pass.
     """
     import numpy as np
@@ -60,13 +60,13 @@ def embed_pool(spec: PromptRecipe, rows: Rows) -> Conversation[tuple[list[int], 
     lengths = sorted(set(map(len, vectors.values())))
     count = spec.prompt.examples.most
     if len(vectors) < count or lengths[:1] == [0]:
-        raise EndpointError(
+        raise UnusableAnswers(
             f"spec {spec.name!r}: {embedder(spec).label} embedded {len(vectors) if lengths[:1] != [0] else 0} of "
             f"{len(rows)} training texts{why}, and each row is to be shown the {count} nearest. Try the model with "
             "`luthier check SPEC`, or name another in prompt.examples.endpoint."
         )
     if len(lengths) > 1:
-        raise EndpointError(
+        raise UnusableAnswers(
             f"spec {spec.name!r}: {embedder(spec).label} gave vectors of {' and '.join(map(str, lengths))} numbers, so "
             "it is more than one model. Name one model in prompt.examples.endpoint."
         )
@@ -101,7 +101,7 @@ class Nearest:
         """The conversation about rows: first their vectors, then the rows; no single row makes it raise.
 
         Raises:
-            EndpointError: a vector has another length than those of the pool.
+            UnusableAnswers: a vector has another length than those of the pool.
         """
         asked = [place for place, inputs in enumerate(rows) if isinstance(self._adapter.opening(inputs, ()), Request)]
         texts = [self._adapter.task.text_of(rows[place]) for place in asked]
@@ -171,7 +171,7 @@ class Nearest:
     def _check(self, answer: Answer) -> None:
         given, wanted = len(answer.vector), self._vectors.shape[1]
         if given != wanted:
-            raise EndpointError(
+            raise UnusableAnswers(
                 f"spec {self._spec.name!r}: {embedder(self._spec).label} gave a vector of {given} numbers, and those "
                 f"of the training texts have {wanted}: the model behind the name has changed. Fit again (luthier "
                 "compare SPEC --test TABLE --train TABLE --fresh), or name the model it was fitted with in "

@@ -92,7 +92,7 @@ class Prompt(PromptRecipe):
         Raises:
             SpecError: training rows are needed and there are none.
             DataError: there are too few of them.
-            EndpointError: too few calibration rows got probabilities, or too few texts a vector.
+            UnusableAnswers: too few calibration rows got probabilities, or too few texts a vector.
             Partial: some requests have no answer yet for a reason that may pass.
         """
         self.check_ready()
@@ -112,7 +112,7 @@ class Prompt(PromptRecipe):
         """One prediction per row; the first requests of all rows form one round.
 
         Raises:
-            EndpointError: the embedding model gives vectors of another length than when the spec was fitted.
+            UnusableAnswers: the embedding model gives vectors of another length than when the spec was fitted.
         """
         self.check_ready()
         if not len(rows):
