@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Engine, Journal, RunOptions
+from luthier.endpoints import Endpoint, Engine, Journal, RunOptions
 from luthier.judging.answers_to_judge import answers_of_table
 from luthier.judging.judge_setup import JudgeSetup
 from luthier.judging.judgement import Judgement
 from luthier.judging.judgement_report import judgement_sentences
+from luthier_local import LocalServer
 from tests.judging.scripted_judge import QUALITY, ScriptedJudge, answered, by_agreement, refusing, scripted_judge
 from tests.memory_tracker import MemoryTracker
 
@@ -280,9 +281,47 @@ def test_a_table_that_holds_no_answers_is_refused(table: pd.DataFrame, says: str
 def test_a_first_judge_is_a_spec_that_can_judge(tmp_path: Path) -> None:
     from luthier.api import write_judge
 
-    file = write_judge(tmp_path / "models" / "judge.yaml")
+    file = write_judge(tmp_path / "judges" / "judge.yaml")
     judge = lt.read_spec(file)
     assert set(judge.columns) == {"answer", "text", "truth"}
     JudgeSetup(judge, answers_of_table(answered(), "the table"))
     with pytest.raises(lt.UserError, match="there already"):
         write_judge(file)
+
+
+def test_a_judge_is_not_put_among_the_specs_of_a_task(tmp_path: Path) -> None:
+    from luthier.api import write_judge
+
+    (tmp_path / "task.yaml").touch()
+    with pytest.raises(lt.UserError, match="luthier compare .* put it elsewhere"):
+        write_judge(tmp_path / "judge.yaml")
+
+
+# By batch
+
+
+def test_a_judge_asked_by_batch_rates_as_a_live_one_at_the_price_of_batches(
+    server: LocalServer, endpoint: Endpoint, quick: Engine, tmp_path: Path
+) -> None:
+    assert endpoint.price is not None
+    half = endpoint.model_copy(update={"price": endpoint.price.model_copy(update={"batch_share": 0.5})})
+    judge = lt.Prompt(QUALITY, "{{ text }} {{ answer }}", answer="score", endpoint=half, name="judge")
+    tracker, engine = MemoryTracker(), Engine(Journal(tmp_path / "journal.db"))
+    table = answered(rows=6, good=6, poor=0)
+    options = RunOptions(engine=engine)
+
+    def ask(wait: bool) -> Judgement:
+        setup = JudgeSetup(judge, answers_of_table(table, "the table"))
+        return setup.run(setup.ask_by_batch(options, wait=wait, tracker=tracker), tracker=tracker)
+
+    with pytest.raises(lt.Partial, match="same command"):
+        ask(wait=False)
+    batched, again = ask(wait=True), ask(wait=True)
+    engine.close()
+    assert server.received.by_path["batches"] == 1, "nothing is bought twice"
+    assert "chat/completions" not in server.received.by_path
+    setup = JudgeSetup(judge, answers_of_table(table, "the table"))
+    live = setup.run(RunOptions(engine=quick), tracker=tracker)
+    assert batched.ratings["rating"].tolist() == live.ratings["rating"].tolist()
+    assert live.spent_usd is not None and batched.spent_usd == pytest.approx(live.spent_usd / 2)
+    assert again.spent_usd == 0

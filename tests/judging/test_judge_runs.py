@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 import luthier as lt
+from luthier.endpoints import Endpoint
 from tests.cli.conftest import Run
 from tests.cli.conftest import run as run
-from tests.judging.scripted_judge import ScriptedJudge, scripted_judge
+from tests.judging.scripted_judge import QUALITY, ScriptedJudge, scripted_judge
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -141,10 +142,24 @@ def test_nothing_is_sent_without_an_agreement(
     assert not judging.asked
 
 
+def test_batches_are_submitted_by_one_command_and_collected_by_the_same_again(
+    run: Run, board: lt.Board, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    judge = lt.Prompt(QUALITY, "{{ answer }}", answer="score", endpoint=endpoint, name="judge")
+    (tmp_path / "judge.yaml").write_text(json.dumps(judge.document()))
+    command = ("judge", "--judge", "judge.yaml", "--mode", "batch", "--traces", 0)
+    dry = run(*command, "--dry-run")
+    assert dry.code == 0 and "live:" in dry.err and "batch:" in dry.err
+    submitted = run(*command)
+    assert submitted.code == 3 and "same command again" in submitted.err
+    collected = run(*command, "--wait")
+    assert collected.code == 0 and "mean rating" in collected.out, collected.err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "--write models/judge.yaml"),
+        ([], "--write judge.yaml"),
         (["--judge", "absent.yaml"], "absent.yaml"),
         (["--judge", "judge.yaml", "nope"], "plain"),
         (["--judge", "judge.yaml", "0123456789abcdef0123456789abcdef"], "no run"),

@@ -7,7 +7,22 @@ from typing import Any
 from luthier.documents import described
 from luthier.errors import UserError
 
-__all__ = ["need_number", "need_text", "need_texts", "need_whole"]
+__all__ = ["is_by_batch", "need_number", "need_text", "need_texts", "need_whole"]
+
+
+def is_by_batch(mode: Any) -> bool:
+    """Whether rows are asked by batch, and not live.
+
+    Raises:
+        UserError: it is another mode.
+
+    Examples:
+        >>> is_by_batch("batch"), is_by_batch("live")
+        (True, False)
+    """
+    if mode not in ("live", "batch"):
+        raise UserError(f"mode is live or batch; given: {mode!r}.")
+    return bool(mode == "batch")
 
 
 def need_text(what: str, given: Any) -> str:

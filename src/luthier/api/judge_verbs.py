@@ -6,9 +6,9 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.api.arguments import need_texts
+from luthier.api.arguments import is_by_batch, need_texts
 from luthier.documents import described
 from luthier.engine.engine import Engine
 from luthier.engine.options import RunOptions
@@ -57,6 +57,8 @@ def judge(
     task: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    mode: Literal["live", "batch"] = "live",
+    wait: bool = True,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
@@ -80,6 +82,9 @@ def judge(
         task: whose latest comparison is taken, where `answers` is absent and the store has several tasks.
         fresh: asks again for what the journal holds.
         retry_failed: asks again for answers whose rating failed for good.
+        mode: `live` asks now; `batch` asks by the service's Batch API, for less money, within a day.
+        wait: whether batches are waited for; without, `Partial` says that they run, and the same call goes on with
+            them later.
         engine: asks the judge; the process's own when absent.
         progress: is told of every rating; a bar on stderr when absent.
 
@@ -92,6 +97,7 @@ def judge(
         ModelError: there is no such run, or it is of another kind.
         BudgetReached: the budget does not reach; what was paid for is kept.
         EndpointError: the judge cannot be asked.
+        Partial: batches still run, and `wait` is false.
     """
     found = _given(answers, task).of_specs(need_texts("specs", specs)).limited(limit)
     one = isinstance(human, str | Path | Mapping) or is_table(human)
@@ -103,7 +109,7 @@ def judge(
         traces=traces,
     )
     options = RunOptions.within(budget_usd, engine=engine, progress=progress, fresh=fresh, retry_failed=retry_failed)
-    return setup.run(options)
+    return setup.run(setup.ask_by_batch(options, wait=wait) if is_by_batch(mode) else options)
 
 
 def answers_to_judge(given: Sequence[str], *, task: str | None = None) -> AnswersToJudge:
@@ -156,14 +162,19 @@ def write_judge(file: str | Path, endpoint: str | Path | None = None) -> Path:
         endpoint: an endpoint file for it; the embedded server when absent.
 
     Raises:
-        UserError: there is such a file, or no folder for it.
+        UserError: there is such a file, or specs of a task are in that folder.
         SpecError: the endpoint file is none.
     """
     target = Path(file)
     if target.exists():
-        raise UserError(f"{target} is there already; give another name, as in --write models/judge-2.yaml.")
+        raise UserError(f"{target} is there already; give another name, as in --write judge-2.yaml.")
     if target.suffix not in (".yaml", ".yml"):
         raise UserError(f"{target} is to be a spec; give it a name that ends in .yaml.")
+    if (target.parent / "task.yaml").is_file():
+        raise UserError(
+            f"{target.parent} has the specs of a task, and luthier compare {target.parent} would take the judge for "
+            f"one of them; put it elsewhere, as in --write {target.name}."
+        )
     text = judge_text(target, None if endpoint is None else read_endpoint(endpoint))
     target.parent.mkdir(parents=True, exist_ok=True)
     check_file(target)

@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.api.arguments import need_texts
+from luthier.api.arguments import is_by_batch, need_texts
 from luthier.documents import described
 from luthier.engine.ask_options import Progress
 from luthier.engine.engine import Engine
 from luthier.engine.options import RunOptions
-from luthier.errors import DataError, ModelError, SpecError, UserError
+from luthier.errors import DataError, ModelError, SpecError
 from luthier.experiments.board import Board, Boards, SpecResult
 from luthier.experiments.checking import Checked, check_specs
 from luthier.experiments.compare import ComparisonSetup
@@ -400,9 +400,7 @@ def _setup(
 
 def _asked(setup: ComparisonSetup, options: RunOptions, mode: Any, wait: bool) -> RunOptions:
     """The options to run a comparison with, once its batches are answered where it asks by batch."""
-    if mode not in ("live", "batch"):
-        raise UserError(f"mode is live or batch; given: {mode!r}.")
-    return setup.ask_by_batch(options, wait=wait) if mode == "batch" else options
+    return setup.ask_by_batch(options, wait=wait) if is_by_batch(mode) else options
 
 
 def _named(tests: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,21 +14,17 @@ from luthier.cli.options import (
     Fresh,
     Json,
     Limit,
+    LiveOrBatch,
+    Mode,
     RetryFailed,
     Specs,
     Tests,
     Train,
+    Wait,
     Yes,
 )
 
-__all__ = ["CompareMode", "compare"]
-
-
-class CompareMode(StrEnum):
-    """How the rows of a comparison are asked."""
-
-    live = "live"
-    batch = "batch"
+__all__ = ["compare"]
 
 
 def compare(
@@ -52,12 +47,8 @@ def compare(
     race: Annotated[
         bool, typer.Option("--race", help="Stop specs that will end clearly behind the best; see docs/race.md.")
     ] = False,
-    mode: Annotated[
-        CompareMode, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
-    ] = CompareMode.live,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="With --mode batch: end only when the batches are answered.")
-    ] = False,
+    mode: Mode = LiveOrBatch.live,
+    wait: Wait = False,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", metavar="NAME", help="Ask every spec with this model, not its own. Can be repeated."),
@@ -86,13 +77,13 @@ def compare(
     setup = api.ComparisonSetup(
         chosen, tables, training, rank_by=rank_by, allow_leaks=allow_leaks, race=race, missing=missing
     )
-    if mode is CompareMode.batch:
+    if mode is LiveOrBatch.batch:
         setup.check_batches()
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
-    agree_to(setup.plan(options), by_batch=mode is CompareMode.batch, yes=yes, dry_run=dry_run, json=json)
+    agree_to(setup.plan(options), by_batch=mode is LiveOrBatch.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
     with draining(engine):
-        if mode is CompareMode.batch:
+        if mode is LiveOrBatch.batch:
             options = setup.ask_by_batch(options, wait=wait)
         board = setup.run(options) if len(tables) == 1 else setup.run_tables(options)
     print_board(board, engine.report, json=json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from luthier.cli.options import BudgetUsd, DryRun, Fresh, Json, Limit, RetryFailed, Train, Yes
+from luthier.cli.options import BudgetUsd, DryRun, Fresh, Json, Limit, LiveOrBatch, Mode, RetryFailed, Train, Wait, Yes
 
 __all__ = ["judge"]
 
@@ -34,6 +34,8 @@ def judge(
     task: Annotated[
         str | None, typer.Option("--task", metavar="NAME", help="The task, where the store has several.")
     ] = None,
+    mode: Mode = LiveOrBatch.live,
+    wait: Wait = False,
     traces: Annotated[
         int, typer.Option("--traces", metavar="N", min=0, help="Log at most N answers as an MLflow evaluation.")
     ] = 100,
@@ -68,12 +70,14 @@ def judge(
         print(f"written: {api.write_judge(write, endpoint)}; next: luthier judge --judge {write}", file=sys.stderr)
         return
     if judge is None and sheet is None:
-        raise UserError("name a judge with --judge SPEC; luthier judge --write models/judge.yaml writes a first one.")
+        raise UserError("name a judge with --judge SPEC; luthier judge --write judge.yaml writes a first one.")
     if html is not None:
         api.check_page(html)
     for table in filter(None, (to, sheet)):
         api.check_table(table)
     answers = api.answers_to_judge(given or [], task=task).limited(limit)
+    if not given:
+        print(f"the latest comparison: luthier judge {answers.source.removeprefix('run ')}", file=sys.stderr)
     if sheet is not None:
         lines = api.write_sheet(answers, sheet)
         print(f"written: {sheet}, {lines:,} answers; fill in `human`, then add --human {sheet}", file=sys.stderr)
@@ -89,9 +93,11 @@ def judge(
         traces=traces,
     )
     options = RunOptions.within(budget, fresh=fresh, retry_failed=retry_failed)
-    agree_to(setup.plan(options), yes=yes, dry_run=dry_run, json=json)
+    agree_to(setup.plan(options), by_batch=mode is LiveOrBatch.batch, yes=yes, dry_run=dry_run, json=json)
     engine = default_engine()
     with draining(engine):
+        if mode is LiveOrBatch.batch:
+            options = setup.ask_by_batch(options, wait=wait)
         found = setup.run(options, told=lambda line: print(line, file=sys.stderr))
     if json:
         print_json(found.to_document())

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class LiveOrBatch(StrEnum):
+    """How rows are asked."""
+
+    live = "live"
+    batch = "batch"
+
 
 Specs = Annotated[list[str], typer.Argument(metavar="SPEC...", help="Spec files, globs or folders.")]
 OneSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file.")]
@@ -28,6 +37,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spendi
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and price; send nothing.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again for what the journal already holds.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also ask again for rows that failed permanently.")]
+Mode = Annotated[
+    LiveOrBatch, typer.Option(help="live: each row is asked now. batch: by the service's Batch API, within a day.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="With --mode batch: end only when the batches are answered.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Register = Annotated[
     str | None, typer.Option("--register", metavar="NAME", help="Registered model to add a version to.")

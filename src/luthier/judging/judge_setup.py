@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from luthier.batches.answering import answer_by_batch
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast, shown
 from luthier.errors import EndpointError, UserError
 from luthier.experiments.fits import fit_on, training_for
+from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.spec_results import answer_rows
 from luthier.judging.answers_to_judge import AnswersToJudge
 from luthier.judging.genai_evaluation import TRACES
@@ -71,6 +74,20 @@ class JudgeSetup:
         """What the judge would be sent, and cost; sends nothing. Equal answers to a row are asked about once."""
         return Plan((plan_rows(self.judge, self.rows, self.training, options),), options.budget_usd)
 
+    def ask_by_batch(
+        self, options: RunOptions = DEFAULTS, *, wait: bool = True, tracker: Tracker | None = None
+    ) -> RunOptions:
+        """Has the answers rated by the service's Batch API, as `ComparisonSetup.ask_by_batch` does.
+
+        Returns:
+            The options for `run`, which sends nothing then.
+        """
+        options = options.for_command()
+        training = {self.judge.name: self.training}
+        lacking = partial(lacking_requests, [self.judge], [self.rows], training, options, tracker or MlflowTracker())
+        answer_by_batch(lacking, options, wait=wait, purpose=f"{self.judge.name} judges {self.answers.source}")
+        return replace(options, journal_only=True)
+
     def run(
         self,
         options: RunOptions = DEFAULTS,
@@ -93,17 +110,18 @@ class JudgeSetup:
         """
         options = options.for_command()
         assert options.report is not None
-        ratings = self._ratings(options)
+        tracker = tracker or MlflowTracker()
+        ratings = self._ratings(options, tracker)
         facts = replace(self._facts(ratings), spent_usd=options.report.spent_now_usd)
-        return log_judgement(self, ratings, facts, tracker or MlflowTracker(), told)
+        return log_judgement(self, ratings, facts, tracker, told)
 
-    def _ratings(self, options: RunOptions) -> tuple[Prediction, ...]:
+    def _ratings(self, options: RunOptions, tracker: Tracker) -> tuple[Prediction, ...]:
         judge = self.judge
         asked = sum(text is not None for text in self.rows.texts)
         with shown(options.progress, judge.name) as progress:
             ahead = ProgressForecast(progress, asked)
             own = replace(options, progress=ahead)
-            fitted = fit_on(judge, self.training, own)
+            fitted = fit_on(judge, self.training, own, tracker=tracker)
             ahead.answer_rows()
             result = answer_rows(fitted, self.rows, own)
         if asked and result.unanswered:

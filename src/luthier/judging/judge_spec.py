@@ -65,8 +65,8 @@ def check_judge(judge: Any) -> Prompt:
         SpecError: it is no prompt, its task is no rating or classification, or it does not read the answer.
     """
     if not isinstance(judge, Spec):
-        raise SpecError(f"a judge is a spec, as read_spec('models/judge.yaml') gives one; given: {described(judge)}.")
-    first = "luthier judge --write models/judge.yaml writes a first one."
+        raise SpecError(f"a judge is a spec, as read_spec('judge.yaml') gives one; given: {described(judge)}.")
+    first = "luthier judge --write judge.yaml writes a first one."
     if not isinstance(judge, Prompt):
         raise SpecError(f"judge {judge.name!r} is of technique {judge.technique}, and a judge is a prompt. {first}")
     task = judge.task
