@@ -101,7 +101,7 @@ def open_sweep(name: str | None = None, storage: str | None = None) -> Sweep:
     Raises:
         ModelError: there is no such study.
     """
-    store = SweepStore(storage)
+    store = SweepStore(storage, make=False)
     return _as_stored(store, store.open(name))
 
 
@@ -118,7 +118,7 @@ def stop_sweep(name: str | None = None, storage: str | None = None) -> Sweep:
         ModelError: there is no such study.
         Partial: a service did not confirm; the message names the jobs.
     """
-    store = SweepStore(storage)
+    store = SweepStore(storage, make=False)
     study = store.open(name)
     stop_study(study)
     return _as_stored(store, study)

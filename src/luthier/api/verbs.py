@@ -28,7 +28,7 @@ from luthier.scoring.scored_model import Model, example_of, log_model
 from luthier.spec import Fitted, Spec
 from luthier.tables import frame_of, is_table, take_rows
 from luthier.tracking.runs import fitted_of_run
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_read
 from luthier.tracking.tracker import MlflowTracker
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def log(
     if isinstance(what, str):
         if not what.startswith("runs:/"):
             raise ModelError(f"{what!r} is no run; give runs:/RUN_ID of a compared spec, or a spec.")
-        connect()
+        connect_to_read(f"no run {what}")
         run_id = what.removeprefix("runs:/").split("/")[0]
         return log_model(fitted_of_run(run_id), run_id=run_id, register=register, alias=alias, engine=engine)
     if isinstance(what, Fitted):

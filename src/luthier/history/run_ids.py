@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from luthier.errors import ModelError
 from luthier.tracking.runs import version_of
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_read
 
 __all__ = ["run_id_of"]
 
@@ -26,10 +26,10 @@ def run_id_of(given: str) -> str:
         return given.removeprefix(RUN).partition("/")[0]
     if not given.startswith(MODEL):
         return given
+    connect_to_read(f"no registered model {given}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    connect()
     try:
         named = version_of(given)
         run_id = None if named is None else mlflow.MlflowClient().get_model_version(*named).run_id

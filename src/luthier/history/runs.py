@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from luthier.errors import DataError, ModelError
 from luthier.evaluation.resampling import Interval
 from luthier.tracking.runs import TAGS, tag_of
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_read
 from luthier.tracking.version_descriptions import intervals_of
 from luthier.tuning.job_runs import TUNE_TAGS
 
@@ -111,11 +111,12 @@ def experiment_of_task(task: str | None = None) -> tuple[str, str]:
 
     Raises:
         DataError: there is no such task, or several and none was named; the message has the names.
+        ModelError: nothing was written to the store yet.
         UserError: the store cannot be reached.
     """
+    connect_to_read("no run of a task" if task is None else f"no task {task!r}")
     import mlflow
 
-    connect()
     client = mlflow.MlflowClient()
     known: dict[str, str] = {}
     token = None
@@ -155,7 +156,7 @@ def is_task(name: str | None = None) -> bool:
     """
     try:
         experiment_of_task(name)
-    except DataError:
+    except (DataError, ModelError):
         return False
     return True
 
@@ -177,10 +178,10 @@ def run_with_id(run_id: str) -> LoggedRun:
         ModelError: there is none, it was deleted, or another tool wrote it.
         UserError: the store cannot be reached.
     """
+    connect_to_read(f"no run {run_id!r}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    connect()
     uri = mlflow.get_tracking_uri()
     try:
         found = mlflow.MlflowClient().get_run(run_id)

@@ -17,7 +17,7 @@ from luthier.packaging.folder import read_model_folder
 from luthier.packaging.loading import located
 from luthier.techniques.fitted_folder import plain_file
 from luthier.tracking.runs import TAGS, version_of
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_model, connect_to_read
 
 __all__ = ["AdoptableSource", "Turn", "read_source"]
 
@@ -95,9 +95,9 @@ def read_source(uri: str | Path) -> AdoptableSource:
 
 
 def _model(uri: str) -> AdoptableSource:
+    connect_to_model(uri)
     from mlflow.exceptions import MlflowException
 
-    connect()
     named = None
     try:
         named = version_of(uri)
@@ -173,12 +173,12 @@ def _settings_file(folder: Path, name: Any, uri: str) -> dict[str, Any]:
 
 
 def _prompt(uri: str) -> AdoptableSource:
+    if not re.fullmatch(r"prompts:/[^/@]+(/\d+|@[^/@]+)", uri):
+        raise ModelError(f"{uri} is no version of a prompt: give prompts:/NAME/VERSION or prompts:/NAME@ALIAS.")
+    connect_to_read(f"no prompt {uri}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if not re.fullmatch(r"prompts:/[^/@]+(/\d+|@[^/@]+)", uri):
-        raise ModelError(f"{uri} is no version of a prompt: give prompts:/NAME/VERSION or prompts:/NAME@ALIAS.")
-    connect()
     try:
         # Read from the store, not from MLflow's cache: an alias may have moved.
         found = mlflow.genai.load_prompt(uri, cache_ttl_seconds=0)

@@ -14,6 +14,7 @@ from luthier.packaging.versions import log_fitted_model
 from luthier.spec import Fitted, Spec
 from luthier.techniques import Prompt
 from luthier.tracking.runs import TAGS, model_versions
+from luthier.tracking.store_file import missing_store
 from luthier.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -189,6 +190,8 @@ def imported_versions(place: str, model: str, name: str) -> list[ModelVersion]:
         model: what the account calls it.
         name: of the registered model that is searched where the registry finds no versions by their tags.
     """
+    if missing_store() is not None:
+        return []
     from mlflow.exceptions import MlflowException
 
     connect()

@@ -260,6 +260,8 @@ class Journal:
 
     def size(self) -> JournalSize:
         """What the journal holds."""
+        if self.path is not None and not self.path.exists():
+            return JournalSize(0, 0, 0, 0.0)
         query = "SELECT state = 'answered', count(*), total(cost_usd) FROM answers GROUP BY 1"
         with self._connection() as connection:
             rows = {bool(answered): (int(count), float(cost)) for answered, count, cost in connection.execute(query)}

@@ -14,7 +14,7 @@ from luthier.packaging.loading import find_model
 from luthier.packaging.model import read_relocated
 from luthier.spec import Spec
 from luthier.tracking.asked_models import AskedModel, asked_models, read_asks
-from luthier.tracking.store_file import REGISTERED, store_uri
+from luthier.tracking.store_file import REGISTERED, missing_store, store_uri
 from luthier.tracking.stores import connect
 
 __all__ = ["DeploymentUse", "ModelUse", "model_uses"]
@@ -92,8 +92,10 @@ def model_uses(task: str | None = None, model: str | None = None) -> list[ModelU
         UserError: the store cannot be reached.
         ModelError: there is no such registered model, version or alias.
     """
-    connect()
-    versions = registered_versions()
+    versions: tuple[RegisteredVersion, ...] = ()
+    if missing_store() is None:
+        connect()
+        versions = registered_versions()
     newest: dict[str, int] = {}
     for version in versions:
         newest[version.model] = max(version.version, newest.get(version.model, 0))

@@ -17,7 +17,7 @@ from luthier.packaging.folder import ModelFolder, read_model_folder
 from luthier.packaging.model import SETTINGS, LuthierModel, read_relocated
 from luthier.spec import Fitted
 from luthier.tracking.store_file import model_folder, store_uri
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect, connect_to_model
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +128,10 @@ def located(model_uri: str) -> Path:
 
 
 def _fetched(model_uri: str) -> Path:
+    connect_to_model(model_uri)
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    connect()
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
     except (MlflowException, OSError) as error:

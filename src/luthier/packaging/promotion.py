@@ -10,7 +10,7 @@ from luthier.errors import GateFailed, ModelError
 from luthier.evaluation.gates import BOUNDS, Gate, Requirement, base_name, judge, parse_requirement
 from luthier.evaluation.resampling import Interval
 from luthier.tracking.runs import runs_of_fitted, tag_of
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_read
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,11 +48,11 @@ def promote(name: str, *, alias: str, version: str | int | None = None, require:
         ModelError: no such model or version, it was never measured, or not on the same rows.
         GateFailed: a requirement does not hold; the alias stays where it is.
     """
+    requirements = [parse_requirement(text) for text in require]
+    connect_to_read(f"no registered model {name!r}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    requirements = [parse_requirement(text) for text in require]
-    connect()
     client = mlflow.MlflowClient()
     try:
         versions = sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: int(v.version))

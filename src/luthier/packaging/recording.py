@@ -30,6 +30,7 @@ from luthier.spec import Fitted
 from luthier.tables import free_names
 from luthier.tasks.task import Task, plain_records
 from luthier.tracking.runs import tag_of
+from luthier.tracking.store_file import missing_store
 from luthier.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def recorded_of(model_uri: str) -> RecordedAnswers | None:
     recorded = read_recorded(found.folder.data)
     if recorded is not None or found.folder.run_id is None:
         return recorded
+    if missing_store() is not None:
+        return None
     connect()
     return record_answers(found.fitted, found.folder.run_id)
 

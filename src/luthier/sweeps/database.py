@@ -32,7 +32,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from luthier.errors import MissingPart, Partial, UserError
+from luthier.errors import MissingPart, ModelError, Partial, UserError
 from luthier.home import luthier_home, make_database
 from luthier.sweeps.patient_storage import PatientStorage
 
@@ -105,6 +105,7 @@ class SweepDatabase:
     Args:
         url: of the database; this user's own file when absent.
         wait: sleeps for so many seconds.
+        make: whether the file is made where there is none.
 
     Attributes:
         url: without a password.
@@ -113,10 +114,13 @@ class SweepDatabase:
 
     Raises:
         UserError: the URL is not understood, or the database cannot be used.
+        ModelError: there is no such file, and it is not to be made.
         MissingPart: the driver of PostgreSQL is not installed.
     """
 
-    def __init__(self, url: str | None = None, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, url: str | None = None, wait: Callable[[float], None] = time.sleep, *, make: bool = True
+    ) -> None:
         given = URL.create("sqlite", database=str(luthier_home() / FILE)) if url is None else _parsed(url)
         # Not `given.set(password=None)`, which leaves the password.
         parts = (given.drivername, given.username, None, given.host, given.port, given.database, given.query)
@@ -133,6 +137,11 @@ class SweepDatabase:
             if not self.file.parent.is_dir():
                 raise UserError(
                     f"--storage names {self.file}, but there is no folder {self.file.parent}; make it first."
+                )
+            if not make and not self.file.exists():
+                raise ModelError(
+                    f"no sweep in {self.file}; it has none yet. luthier sweep FILE --trials N starts one. Another "
+                    "database: --storage URL"
                 )
             make_database(self.file)
         options = self._options(secrets)

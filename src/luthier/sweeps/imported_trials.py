@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.errors import SpecError
 from luthier.tracking.runs import TAGS, tag_of
+from luthier.tracking.store_file import missing_store
 from luthier.tracking.stores import connect
 from luthier.tuning.job_runs import TUNE_TAGS
 
@@ -95,6 +96,8 @@ def _succeeded(run: Any) -> bool:
 
 def _runs(condition: str) -> Iterator[Any]:
     """Runs of all experiments, newest first."""
+    if missing_store() is not None:
+        return
     import mlflow
 
     connect()

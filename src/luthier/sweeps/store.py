@@ -41,14 +41,16 @@ class SweepStore:
     Args:
         url: of the database; this user's own file when absent.
         lease_seconds: how long a trial belongs to a process that does not renew its lease.
+        make: whether the database's file is made where there is none.
 
     Raises:
         UserError: the database cannot be used.
+        ModelError: there is no such file, and it is not to be made.
         MissingPart: the driver of PostgreSQL is not installed.
     """
 
-    def __init__(self, url: str | None = None, lease_seconds: float = LEASE_SECONDS) -> None:
-        self._database = SweepDatabase(url)
+    def __init__(self, url: str | None = None, lease_seconds: float = LEASE_SECONDS, *, make: bool = True) -> None:
+        self._database = SweepDatabase(url, make=make)
         self._lease_seconds = lease_seconds
 
     @property

@@ -134,7 +134,7 @@ class SweepSetup:
             ModelError: there is no such study.
             DataError: its tables were no files, or cannot be read any more.
         """
-        facts = SweepStore(storage).open(name).facts
+        facts = SweepStore(storage, make=False).open(name).facts
         paths = {table: kept["path"] for table, kept in facts.tables.items() if kept["path"] is not None}
         missing = [table for table in ("train", "validation") if table in facts.tables and table not in paths]
         if missing:

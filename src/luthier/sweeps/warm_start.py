@@ -20,7 +20,7 @@ from luthier.sweeps.searched_settings import SearchedSetting
 from luthier.sweeps.space import SearchSpace
 from luthier.sweeps.trial import SETTINGS_ATTRIBUTE, SOURCE_ATTRIBUTE, SweepObjective, SweepTrial
 from luthier.tables import read_table
-from luthier.tracking.stores import connect
+from luthier.tracking.stores import connect_to_read
 
 if TYPE_CHECKING:
     import optuna
@@ -196,10 +196,10 @@ def _of_frame(frame: pd.DataFrame, source: str) -> KnownTrials:
 
 
 def _of_run(run_id: str) -> KnownTrials:
+    connect_to_read(f"{run_id!r} is no file, and no run")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    connect()
     client = mlflow.MlflowClient()
     try:
         parent = client.get_run(run_id)

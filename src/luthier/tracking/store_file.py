@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMAS",
     "RunRecord",
     "local_file",
+    "missing_store",
     "model_folder",
     "registered_version",
     "runs_tagged",
@@ -61,9 +62,7 @@ def store_uri() -> str:
 
 def runs_tagged(key: str, value: str) -> list[RunRecord] | None:
     """The runs of every experiment that have this tag; `None` where MLflow is to be asked."""
-    file = local_file()
-    if file is not None and not file.exists():
-        # Looking into a store that was never written must not create it.
+    if missing_store() is not None:
         return []
     with _opened() as store:
         if store is None:
@@ -168,3 +167,9 @@ def local_file(tracking_uri: str | None = None) -> Path | None:
         return None
     named = re.fullmatch(r"sqlite:///([^?#]+)", tracking_uri or store_uri())
     return None if named is None else Path(named[1]).absolute()
+
+
+def missing_store() -> Path | None:
+    """The SQLite file of the store where there is none yet: MLflow would make it to look into it."""
+    file = local_file(store_uri())
+    return file if file is not None and file.name != ":memory:" and not file.exists() else None

@@ -13,12 +13,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from luthier.errors import UserError
+from luthier.errors import ModelError, UserError
 from luthier.home import luthier_home
 from luthier.tasks.task import Task
-from luthier.tracking.store_file import DEFAULT_FILE, store_uri
+from luthier.tracking.store_file import DEFAULT_FILE, missing_store, store_uri
 
-__all__ = ["connect", "experiment_called", "known_experiment", "no_autologging", "where_to_look"]
+__all__ = [
+    "connect",
+    "connect_to_model",
+    "connect_to_read",
+    "experiment_called",
+    "known_experiment",
+    "no_autologging",
+    "where_to_look",
+]
 
 
 def connect(task: Task | None = None) -> str | None:
@@ -41,6 +49,30 @@ def connect(task: Task | None = None) -> str | None:
     if not mlflow.is_tracking_uri_set() and not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(store_uri())
     return None if task is None else experiment_called(task.name)
+
+
+def connect_to_read(lacking: str) -> None:
+    """As `connect`, and makes no store: MLflow writes an SQLite file where it looks into one that is not there.
+
+    Args:
+        lacking: what cannot be there then, such as "no run 'abc'".
+
+    Raises:
+        ModelError: nothing was written to the store yet.
+    """
+    if missing_store() is not None:
+        raise ModelError(
+            f"{lacking} in the MLflow store {store_uri()}: nothing was written to it yet. luthier compare makes the "
+            "first run; MLFLOW_TRACKING_URI names another store."
+        )
+    connect()
+
+
+def connect_to_model(uri: str) -> None:
+    """As `connect_to_read`, for an address of MLflow's; a folder or another address needs no store."""
+    if uri.startswith(("models:/", "runs:/")):
+        connect_to_read(f"no model at {uri}")
+    connect()
 
 
 @contextlib.contextmanager
@@ -80,8 +112,7 @@ def known_experiment(task: Task) -> str | None:
     """Id of the task's experiment, if there is one; makes neither a store nor an experiment to find out."""
     import mlflow
 
-    chosen = mlflow.is_tracking_uri_set() or os.environ.get("MLFLOW_TRACKING_URI")
-    if not chosen and not Path(DEFAULT_FILE).exists():
+    if missing_store() is not None:
         return None
     connect()
     with _alone(mlflow.get_tracking_uri()):

@@ -12,7 +12,7 @@ from luthier.model_names import parse_model_name
 from luthier.techniques.finetune import FineTune
 from luthier.techniques.registry import parse_spec
 from luthier.tracking.runs import TAGS, MlflowRun, begin_run, spec_tags
-from luthier.tracking.store_file import RunRecord, local_file, runs_tagged, store_uri
+from luthier.tracking.store_file import RunRecord, missing_store, runs_tagged, store_uri
 from luthier.tracking.stores import connect
 from luthier.tuning.tuners.tuner import JobState
 
@@ -214,10 +214,7 @@ def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
 
 
 def runs_at(place: str) -> list[TuneRun]:
-    """The runs of a service's jobs, oldest first; makes no store to look for them."""
-    stored = local_file(store_uri())
-    if stored is not None and not stored.exists():
-        return []
+    """The runs of a service's jobs, oldest first."""
     return sorted(_search(f"tags.`{TUNE_TAGS['place']}` = '{place}'"), key=lambda run: (run.started, run.run_id))
 
 
@@ -233,11 +230,11 @@ def tune_runs() -> list[TuneRun]:
 
 def run_of_job(job: str) -> TuneRun | None:
     """The run of a job, given by the service's id or by the run's own."""
+    if missing_store() is not None or not re.fullmatch(r"[A-Za-z0-9_.:-]+", job):
+        return None
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]+", job):
-        return None
     found = _search(f"tags.`{TUNE_TAGS['job']}` = '{job}'")
     if found:
         return found[0]
@@ -254,18 +251,18 @@ def need_run(job: str) -> TuneRun:
     Raises:
         ModelError: the tracking store has no such job.
     """
-    import mlflow
-
     found = run_of_job(job)
     if found is None:
         raise ModelError(
-            f"no job {job!r} in the tracking store {mlflow.get_tracking_uri()}. `luthier tune list` shows those "
+            f"no job {job!r} in the tracking store {store_uri()}. `luthier tune list` shows those "
             "there are; a job that only the service knows is taken over by: luthier tune attach JOB --spec SPEC"
         )
     return found
 
 
 def _search(condition: str, experiments: list[str] | None = None) -> list[TuneRun]:
+    if missing_store() is not None:
+        return []
     import mlflow
 
     connect()
