@@ -72,8 +72,10 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"balance.{0,12}insufficient",
         r"(?:not|n't) have any credits",
         r"(?:key|spending|budget|usage|credit) limit (?:exceeded|reached)",
+        r"budget (?:has been |is |was )?exceeded",
         r"free.?tier.{0,40}(?:exhausted|used up|only)",
-        r"(?:exceeded|out of|ran out of|run out of|reached).{0,30}(?:quota|credits?\b|spending|spend limit|budget)",
+        r"(?:exceeded|out of|ran out of|run out of|reached|reaching).{0,30}(?:quota|credits?\b|spending|spend limit|"
+        r"usage limit|budget)",
         r"(?:credit|balance).{0,30}(?:too low|exhausted|depleted|negative|used up|not enough|empty)",
         r"not enough (?:credit|balance|fund)",
         r"payment required",
@@ -88,7 +90,9 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
     "key": (
         r"\b(?:api|access|auth\w*|secret|subscription)[ _-]?(?:key|token)s?\b",
         r"\bkey (?:is |was )?(?:not valid|invalid|wrong|expired|disabled|revoked|missing)",
-        r"(?:invalid|incorrect|wrong|expired|missing|no|disabled|revoked) (?:api.?)?(?:key|credential|auth)",
+        # Not of a key in a JSON object, which is named.
+        r"(?:invalid|incorrect|wrong|expired|missing|no|disabled|revoked) (?:api.?)?(?:key(?!s?:? ?['\"`]\w)|"
+        r"credential|auth)",
         r"un-?authori[sz]ed",
         r"un-?authenticated",
         r"not authori[sz]ed",
@@ -99,20 +103,22 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"not logged in",
         r"please (?:log|sign).?in",
         r"jwt",
-        r"token.{0,40}(?:expired|revoked|invalid)",
+        r"\btoken\b.{0,40}(?:expired|revoked|invalid)",
         r"expired token",
         r"(?:country|region|territory|location).{0,40}(?:not supported|not available|unsupported|restricted)",
         r"unsupported.?country",
-        r"(?:account|organi[sz]ation|project|user|workspace|tenant|subscription).{0,40}(?:disabled|"
-        r"suspended|deactivated|banned|blocked|not allowed|no access|not have (?:access|permission)|"
+        # Not of the turns of a user, nor of the parameter `user`.
+        r"(?:account|organi[sz]ation|project|workspace|tenant|subscription|"
+        r"\buser\b(?!['\"`/,]| (?:roles?|messages?|turns?|prompts?|content|inputs?|and|or)\b|s\b)).{0,40}(?:disabled|"
+        r"restricted|suspended|deactivated|banned|blocked|not allowed|no access|not have (?:access|permission)|"
         r"must be verified|terminated)",
-        r"(?:ip|network|firewall rules?|virtual network|vnet).{0,40}(?:not allowed|denied|not in|blocked|disabled)",
+        r"\b(?:ip|network|firewall rules?|virtual network|vnet).{0,40}(?:not allowed|denied|not in|blocked|disabled)",
         r"public (?:network )?access",
         r"permission.?(?:denied|error)",
         r"(?:lacks?|not have|n't have|no|insufficient|missing) (?:the )?(?:required |sufficient )?(?:permission|"
         r"privilege|scope|access)",
         r"access (?:is |was )?denied",
-        r"not allowed to (?:access|use|call)",
+        r"not allowed to (?:access|call|use (?:this|the|that|our|any|model))\b",
         r"\breferer\b.{0,40}blocked",
         r"无权|没有权限|(?:账[户号]|帐[户号]).{0,8}(?:禁用|停用|封)",
         r"无效的令牌",
@@ -174,7 +180,7 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"grammar",
     ),
     "max_tokens": (
-        r"max(?:imum)?[_ ](?:completion[_ ]|output[_ ]|new[_ ])?tokens?\b.{0,80}(?:too large|too high|"
+        r"max(?:imum)?[_ ]?(?:completion[_ ]|output[_ ]?|new[_ ])?tokens?\b.{0,80}(?:too large|too high|"
         r"too big|less than|at most|exceed|greater|larger|maximum|cannot be|must be|should be|no more|"
         r"up to|between|range)",
         r"(?:invalid|exceed\w*).{0,24}max(?:imum)?_(?:completion_|output_|new_)?tokens",
@@ -186,12 +192,15 @@ WORDS: dict[Complaint, tuple[str, ...]] = {
         r"extra (?:inputs|fields|keys)",
         r"extra.?forbidden",
         r"(?:parameter|argument|field|property|option|setting)s?\b.{0,60}(?:not (?:support|allow|permit|"
-        r"valid|recogni)|unsupported|unknown)",
+        r"valid|recogni)|unsupported|unknown|must be)",
+        r"(?:(?:not|n't) (?:support|accept|allow)|not allowed to (?:use|set)).{0,12}\b(?:parameter|argument|"
+        r"temperature|top_p|top_k|seed)",
         r"only the default \(",
         r"\b(?:temperature|top_p|top_k|seed|stop|n|presence_penalty|frequency_penalty|max_tokens|"
-        r"max_completion_tokens|max_output_tokens|logit_bias|reasoning_effort|min_p|store|user|"
-        r"stream)['\"`]?\b.{0,60}(?:not support|not allow|unsupported|deprecated|not permitted|must be|"
-        r"should be|cannot be|out of range|not valid|invalid|incompatible|not compatible)",
+        r"max_completion_tokens|max_output_tokens|logit_bias|reasoning_effort|min_p|store|stream|"
+        r"user(?! (?:messages?|roles?|turns?)\b))['\"`]?\b.{0,60}(?:not support|not allow|unsupported|deprecated|"
+        r"not permitted|must be|should be|cannot (?:both )?be|out of range|not valid|invalid|"
+        r"incompatible|not compatible)",
         r"(?:invalid|unsupported)(?: value)?.{0,20}['\"`]?(?:temperature|top_p|top_k|seed|max_tokens|"
         r"presence_penalty|frequency_penalty|reasoning_effort)",
     ),
@@ -315,7 +324,13 @@ def error_of(body: bytes) -> Mapping[str, Any]:
 
 def message_of(error: Mapping[str, Any], body: bytes) -> str:
     """The service's own words in one line, at most 500 characters; of a page, its text."""
-    message = next((found for name in DESCRIPTIONS if (found := error.get(name))), None)
+    message: Any = error
+    while isinstance(message, Mapping):
+        # Mistral: {"message": {"detail": [...]}}
+        told = next((found for name in DESCRIPTIONS if (found := message.get(name))), None)
+        if told is None and message is not error:
+            break
+        message = told
     if isinstance(message, list):
         message = "; ".join(_of_field(part) for part in message)
     if not isinstance(message, str):

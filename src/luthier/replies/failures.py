@@ -55,7 +55,7 @@ Cause = Literal[
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "exceeded_current_quota_error"}
 CONTENT_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
-UNKNOWN_MODEL_CODES = {"model_not_found", "deploymentnotfound", "invalid_model", "unknown_model"}
+UNKNOWN_MODEL_CODES = {"model_not_found", "deploymentnotfound", "invalid_model", "unknown_model", "model_not_available"}
 TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
 TOO_LONG_WORDS = (
     "maximum context length",
@@ -70,12 +70,15 @@ TOO_LONG_WORDS = (
     "`inputs` must have less",
     "input token count",
     "range of input length",
+    "model token limit",
+    "max_seq_len",
 )
 PARAMETER_CODES = {"unsupported_parameter", "unsupported_value"}
 PASSING_STATUSES = {408, 409, 421, 423, 424, 425, 498, 499}
 ACCESS_CODES = {"permission_denied", "permission_error", "access_denied", "accessdenied", "invalid_api_key"}
 UNKNOWN_MODEL = re.compile(
     r"\bmodel\b.{0,60}(?:does not exist|not found|is not a valid|unknown|not exist|no longer available|decommissioned)|"
+    r"\bmodel (?:is |was |has been )?disabled|"
     r"(?:unknown|invalid|no such|not found the) model\b|not a valid model|\bno models? (?:is |are )?loaded|模型不存在"
 )
 WANTS_TLS = re.compile(r"plain http request.{0,20}https port|http request to an https server|requires? (?:tls|https)")
@@ -93,11 +96,13 @@ SETTINGS: dict[str, Cause] = {
 ANSWERING = ("choices", "data", "answers")
 """Fields of which every answer of the protocol has one."""
 
-OTHER_STYLE: dict[Operation, tuple[str, Cause]] = {
-    "completion": ("this is a chat model", "chat_only"),
-    "chat": ("not a chat model", "completion_only"),
+OTHER_STYLE: dict[Operation, tuple[tuple[str, ...], Cause]] = {
+    "completion": (("this is a chat model", "completion operation does not work"), "chat_only"),
+    "chat": (("not a chat model", "provide a chat template"), "completion_only"),
 }
-"""What OpenAI says where a model is known and is spoken to in the wrong style."""
+"""What OpenAI, Azure and vLLM say where a model is known and is spoken to in the wrong style."""
+
+NO_EMBEDDINGS = re.compile(r"embeddings? operation does not work|not support (?:the )?embeddings?\b")
 
 NOT_OFFERED: dict[Operation, Cause] = {"embedding": "no_embeddings", "decision": "no_decisions"}
 """Operations that many services, and at one service many models, do not offer."""
@@ -182,7 +187,7 @@ def judge(
     if 300 <= status < 400:
         place = redact(reply.headers.get("location", "elsewhere"), secrets)
         return verdict("permanent", "redirect", f"status {status}: the server sends on to {place}")
-    told = complaint(f"{words} {code} {kind} {state}") if status in (400, 403, 422, 451) else None
+    told = complaint("\n".join((words, code, kind, state))) if status in (400, 403, 412, 422, 451) else None
     if told == "text":
         # A firewall has its page for one text as for all.
         return verdict("content", suspected="firewall" if is_page(reply.body) else None)
@@ -190,7 +195,9 @@ def judge(
         return verdict("quota", "quota", by_words=status != 403)
     if told == "rate" and status == 403:
         return verdict("rate_limit")
-    if status == 403:
+    is_too_long = code in TOO_LONG_CODES or status == 413 or any(word in words for word in TOO_LONG_WORDS)
+    # OpenAI does not allow log-probabilities of some models; Together does not allow texts beyond the context.
+    if status == 403 and not is_too_long and "logprob" not in words:
         if is_page(reply.body):
             return verdict("content", suspected="firewall")
         if {code, kind} & ACCESS_CODES:
@@ -207,8 +214,8 @@ def judge(
         if complaint(words) == "system_role":
             return verdict("permanent", "system_role", by_words=True)
         return verdict("transient")
-    said_by, other_style = OTHER_STYLE.get(operation, ("", None))
-    if other_style is not None and status in (400, 404) and said_by in words:
+    said_by, other_style = OTHER_STYLE.get(operation, ((), None))
+    if other_style is not None and status in (400, 404) and any(said in words for said in said_by):
         return verdict("permanent", other_style)
     if status == 404 and "no endpoints found" in words:
         # OpenRouter has the model, but no provider that serves it as it was asked for.
@@ -220,7 +227,7 @@ def judge(
         return verdict("permanent", "unknown_model", by_words=status != 404)
     if status in (404, 405):
         return verdict("permanent", "wrong_address")
-    if code in TOO_LONG_CODES or status == 413 or any(word in words for word in TOO_LONG_WORDS):
+    if is_too_long:
         # What max_tokens leaves of the context may be too little for every row, or for this one.
         suspected: Cause | None = "max_tokens" if "max_tokens" in words or "completion_tokens" in words else None
         return verdict("permanent", text=f"the text is too long for the model ({message})", suspected=suspected)
@@ -294,7 +301,7 @@ def _judge_told(reply: Reply, secrets: Sequence[str], operation: Operation, sent
     error = error_of(reply.body)
     inside = status_inside(error)
     told = complaint(
-        f"{own_words(message_of(error, reply.body), sent)} {error.get('code')} {error.get('type')}".lower()
+        f"{own_words(message_of(error, reply.body), sent)}\n{error.get('code')}\n{error.get('type')}".lower()
     )
     status = inside or {"rate": 429, "busy": 503}.get(told or "", 400)
     verdict = judge(replace(reply, status=status), secrets, operation, sent)
@@ -338,7 +345,11 @@ def _is_not_offered(status: int, code: str, words: str, parameter: str | None) -
     if status in (404, 405):
         return "model" not in words or not ("not found" in words or "does not exist" in words)
     # llama.cpp answers 501; OpenAI says of a model that has no embeddings that one is not allowed to make them.
-    return status == 501 or (status == 403 and "embedding" in words) or (status in (400, 422) and parameter == "model")
+    return (
+        status == 501
+        or (status == 403 and "embedding" in words)
+        or (status in (400, 422) and (parameter == "model" or NO_EMBEDDINGS.search(words) is not None))
+    )
 
 
 def _is_embedding_setting(words: str, parameter: str | None) -> bool:
