@@ -70,6 +70,7 @@ def test_the_plan_of_a_job_is_a_bound_that_its_bill_keeps(run: Run, files: Path)
     assert 0 < billed["trained_tokens"] <= planned["most_trained_tokens"]
     assert 0 < billed["cost_usd"] <= planned["cost_usd_high"]
     assert f"spent now: ${billed['cost_usd']:g}" in ended.err
+    assert f"luthier report {billed['run_id']}" in ended.err
     again = run(*TUNE)
     assert "spent now: $0.00, as the job was submitted earlier; it cost $" in again.err
 

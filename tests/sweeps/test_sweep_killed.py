@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from luthier.api.sweep_verbs import open_sweep, stop_sweep
+from luthier.history.run_report import run_page
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY, reviews
 from tests.patience import PATIENCE_SECONDS
@@ -123,6 +124,9 @@ def test_interrupted_it_leaves_no_job_running_and_goes_on_where_it_was(server: L
     left = Counter(jobs(server).values())
     assert not left.keys() - {"paused", "succeeded", "cancelled"}, left
     assert "luthier sweep resume" in Path("sweep.log").read_text()
+    begun = open_sweep("sweep")
+    page = run_page(begun.state.facts.run_id)
+    assert any("under way" in section.title for section in page.sections), "what there is so far has its page"
     finish()
     assert Counter(jobs(server).values())["succeeded"] == TRIALS
     # A paused job goes on: what was trained is not paid for again.

@@ -243,6 +243,7 @@ def print_job(job: Job, json: bool) -> None:
         cost = "an unknown price" if job.cost_usd is None else dollars(job.cost_usd)
         earlier = "" if job.bought else f"{dollars(0)}, as the job was submitted earlier; it cost "
         print(f"spent now: {earlier}{cost}{' for training' if job.bought else ' in all'}", file=sys.stderr)
+        print(f"A page of it: luthier report {job.run_id}", file=sys.stderr)
     print_end()
 
 

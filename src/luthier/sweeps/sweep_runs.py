@@ -187,11 +187,7 @@ class SweepRuns:
         """
         from mlflow.entities import Metric
 
-        parent = MlflowRun(self.parent_id)
-        parent.log_page(sweep_page(report.state))
-        parent.log_text(json.dumps(report.document(), ensure_ascii=False), SWEEP_RESULT)
-        self._log_trials(report)
-        parent.describe(listed(sweep_sentences(report.state)))
+        parent = self._keep(report)
         figures = {**report.state.sums, **_best_figures(report.state)}
         if winner_run is not None:
             parent.tag(SWEEP_TAGS["winner"], winner_run)
@@ -201,9 +197,24 @@ class SweepRuns:
         self._client.log_batch(self.parent_id, metrics=[Metric(name, value, now, 0) for name, value in figures.items()])
         self._client.set_terminated(self.parent_id, status="FINISHED")
 
-    def leave(self, status: str = "KILLED") -> None:
-        """Ends the run of a sweep that was interrupted or failed; the next start goes on with it."""
+    def leave(self, status: str = "KILLED", report: SweepReport | None = None) -> None:
+        """Ends the run of a sweep that was interrupted or failed; the next start goes on with it.
+
+        Args:
+            status: of the run.
+            report: the sweep so far, for its page; that of a later end takes its place.
+        """
         self._client.set_terminated(self.parent_id, status=status)
+        if report is not None:
+            self._keep(report)
+
+    def _keep(self, report: SweepReport) -> MlflowRun:
+        parent = MlflowRun(self.parent_id)
+        parent.log_page(sweep_page(report.state))
+        parent.log_text(json.dumps(report.document(), ensure_ascii=False), SWEEP_RESULT)
+        self._log_trials(report)
+        parent.describe(listed(sweep_sentences(report.state)))
+        return parent
 
     def _log_trials(self, report: SweepReport) -> None:
         """The table of trials, where MLflow's UI shows tables; that of an earlier end of the sweep is replaced."""

@@ -306,8 +306,11 @@ class SweepSetup:
             try:
                 with shown.open(plan.trials, plan.budget_usd, plan.objectives, study.trials()):
                     spent = _drive(driver, engine, self._called(plan.name))
-            except BaseException as error:
-                runs.leave("KILLED" if isinstance(error, Interrupted) else "FAILED")
+            except Interrupted:
+                runs.leave("KILLED", Sweep(study, storage=self.store.shown) if study.trials() else None)
+                raise
+            except BaseException:
+                runs.leave("FAILED")
                 raise
         ended_early = None if spent is None else str(spent)
         winner = None
