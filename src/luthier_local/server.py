@@ -111,7 +111,6 @@ class LocalServer:
         folder: Where files, jobs and tuned models are kept, for a later server to go on with;
             `None`: a temporary folder, deleted at the end.
         training_step_seconds: Pause after every training step, so that a test can interfere.
-        batch_window_seconds: After what time a batch expires.
         batch_queue_tokens: Tokens of all unfinished batches, a quarter of their files' bytes; `None`: no limit.
         idle_seconds: After what time a connection is closed on which no request comes.
     """
@@ -131,7 +130,6 @@ class LocalServer:
         faults: Sequence[Fault] = (),
         folder: str | Path | None = None,
         training_step_seconds: float = 0.0,
-        batch_window_seconds: float = 86_400,
         batch_queue_tokens: int | None = None,
         idle_seconds: float = 75.0,
     ) -> None:
@@ -144,12 +142,7 @@ class LocalServer:
             faults=faults,
             record=record,
             latency_seconds=latency_seconds,
-            jobs=JobSettings(
-                None if folder is None else Path(folder),
-                training_step_seconds,
-                batch_window_seconds,
-                batch_queue_tokens,
-            ),
+            jobs=JobSettings(None if folder is None else Path(folder), training_step_seconds, batch_queue_tokens),
         )
         self._wanted_port = port
         self._port: int | None = None
@@ -196,6 +189,10 @@ class LocalServer:
     def remove_model(self, name: str) -> None:
         """Takes a model away while the server runs."""
         self._application.registry.remove(name)
+
+    def expire_batches(self) -> None:
+        """Has the time of every unfinished batch run out, as after 24 hours."""
+        self._application.jobs.expire_batches()
 
     def start(self) -> LocalServer:
         """Listens; returns when the server answers. A server starts once."""

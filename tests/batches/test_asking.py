@@ -18,7 +18,7 @@ from luthier.errors import Interrupted, UserError
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.batches.asker import QUICK, ask, requests
 from tests.conftest import KEY, priced
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 LINES = "batches/chat/completions"
 
@@ -116,7 +116,12 @@ def test_a_signal_ends_the_wait_and_the_batch_is_collected_later(
     engine: Engine, endpoint: Endpoint, server: LocalServer
 ) -> None:
     server.faults.add(Fault("slow", path="chat/completions", delay_seconds=60))
-    signalled = threading.Timer(0.5, lambda: engine.stop(interrupted=True))
+
+    def signal_once_it_waits() -> None:
+        until(lambda: server.received.by_path.get("GET batches/{id}"))
+        engine.stop(interrupted=True)
+
+    signalled = threading.Thread(target=signal_once_it_waits)
     signalled.start()
     with pytest.raises(Interrupted, match="run the same again"):
         ask(engine, requests(5), endpoint)
@@ -139,10 +144,7 @@ def test_a_service_may_be_away_while_its_batches_are_waited_for(
     port, endpoint = first.port, priced(first)
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(ask, engine, requests(5), endpoint)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while "GET batches/{id}" not in first.received.by_path:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: first.received.by_path.get("GET batches/{id}"))
         first.stop()
         time.sleep(1.0)
         with LocalServer(models=models, api_key=KEY, folder=folder, port=port):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
@@ -17,17 +16,9 @@ from luthier.errors import BudgetReached, EndpointError, QuotaError, UserError
 from luthier_local import Fault, LocalServer, ModelCard
 from tests.batches.asker import QUICK, ask, requests
 from tests.conftest import KEY, priced
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 LINES = "batches/chat/completions"
-
-
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A server whose batches expire after two seconds: time enough for what is answered, on a busy machine too."""
-    monkeypatch.setenv("STARS_KEY", KEY)
-    with LocalServer(models=[ModelCard("stars-model")], api_key=KEY, batch_window_seconds=2.0) as running:
-        yield running
 
 
 def sizes(server: LocalServer) -> list[int]:
@@ -39,43 +30,49 @@ def sizes(server: LocalServer) -> list[int]:
 
 def until_ended(server: LocalServer) -> None:
     client = openai.OpenAI(base_url=server.base_url, api_key=KEY)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(batch.status not in ENDED for batch in client.batches.list()):
-        assert time.monotonic() < deadline, "the batch did not end"
-        time.sleep(0.05)
+    until(lambda: all(batch.status in ENDED for batch in client.batches.list()))
 
 
-def test_of_a_batch_that_expired_only_what_is_missing_is_sent_again(engine: Engine, brief: LocalServer) -> None:
-    brief.faults.add(Fault("slow", contains="pasta", delay_seconds=60))
+def test_of_a_batch_that_expired_only_what_is_missing_is_sent_again(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    server.faults.add(Fault("slow", contains="pasta", delay_seconds=60))
     asked = [*requests(8), *requests(8, "pasta")]
-    ask(engine, asked, priced(brief), wait=False)
-    until_ended(brief)
-    brief.faults.clear()
-    outcome = ask(engine, asked, priced(brief))
+    ask(engine, asked, endpoint, wait=False)
+    # Eight are asked at a time: the last is asked once all that are not slow have been answered.
+    until(lambda: server.received.by_path.get(LINES, 0) == 16)
+    server.expire_batches()
+    until_ended(server)
+    server.faults.clear()
+    outcome = ask(engine, asked, endpoint)
     assert outcome.complete and outcome.answered == 16 and outcome.failed == 0
-    assert sizes(brief) == [16, 8]
+    assert sizes(server) == [16, 8]
 
 
 @pytest.mark.slow
-def test_a_request_is_in_three_batches_at_most_for_one_command(engine: Engine, brief: LocalServer) -> None:
-    brief.faults.add(Fault("slow", contains="pasta", delay_seconds=60))
-    asked = [*requests(4), *requests(2, "pasta")]
-    outcome = ask(engine, asked, priced(brief))
-    assert outcome.complete and (outcome.answered, outcome.failed) == (4, 2)
-    assert sizes(brief) == [6, 2, 2]
-    assert {entry.failure for entry in engine.entries(asked[4:], priced(brief)) if entry} == {"transient"}
-    brief.faults.clear()
-    assert ask(engine, asked, priced(brief)).answered == 2
+def test_a_request_is_in_three_batches_at_most_for_one_command(
+    engine: Engine, endpoint: Endpoint, server: LocalServer
+) -> None:
+    server.faults.add(Fault("slow", contains="pasta", delay_seconds=300))
+    asked = [*requests(8), *requests(8, "pasta")]
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(ask, engine, asked, endpoint)
+        for number in range(1, 4):
+            until(lambda: server.received.by_path.get(LINES, 0) == 8 + 8 * number)  # noqa: B023 - called at once
+            server.expire_batches()
+        outcome = asking.result(PATIENCE_SECONDS)
+    assert outcome.complete and (outcome.answered, outcome.failed) == (8, 8)
+    assert sizes(server) == [16, 8, 8]
+    assert {entry.failure for entry in engine.entries(asked[8:], endpoint) if entry} == {"transient"}
+    server.faults.clear()
+    assert ask(engine, asked, endpoint).answered == 8
 
 
 def test_what_a_cancelled_batch_answered_is_kept(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
     server.faults.add(Fault("slow", contains="pasta", delay_seconds=30))
     asked = [*requests(8), *requests(8, "pasta")]
     (batch,) = ask(engine, asked, endpoint, wait=False).batches
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while server.received.by_path.get(LINES, 0) < 16:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.received.by_path.get(LINES, 0) == 16)
     cancelled = cancel_batch(batch.token, engine)
     assert not cancelled.is_open and cancelled.answered == 8 and open_batches(engine) == []
     server.faults.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from luthier.journal.batch_table import BatchTable
 from luthier_local import Fault, LocalServer
 from tests.batches.asker import ask, requests
 from tests.conftest import KEY, REPOSITORY
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -25,19 +24,15 @@ LINES = "batches/chat/completions"
 ROWS = 24
 
 
-def until(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.002)
-
-
-def kill_when(happened: Callable[[], bool], what: str, endpoint: Endpoint, rows: int = ROWS) -> None:
+def kill_when(
+    happened: Callable[[], bool], what: str, endpoint: Endpoint, rows: int = ROWS, more: tuple[str, ...] = ()
+) -> None:
     """Starts a process that asks by batch, and kills it as soon as something has happened."""
-    program = [sys.executable, "-m", "tests.batches.killed", endpoint.model_dump_json(exclude_defaults=True), str(rows)]
+    given = endpoint.model_dump_json(exclude_defaults=True), str(rows), *more
+    program = [sys.executable, "-m", "tests.batches.killed", *given]
     with subprocess.Popen(program, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}) as process:
         try:
-            until(lambda: happened() or process.poll() is not None, what)
+            until(lambda: happened() or process.poll() is not None, lambda: f"waited in vain for {what}")
             assert process.poll() is None, f"it ended before {what}"
         finally:
             process.kill()
@@ -68,7 +63,7 @@ def goes_on(engine: Engine, endpoint: Endpoint, server: LocalServer, rows: int =
         (Fault("done_timeout", path="files", method="POST", times=1), "files"),
         (Fault("timeout", path="batches", method="POST", times=1), "batches"),
         (Fault("done_timeout", path="batches", method="POST", times=1), "batches"),
-        (Fault("slow", path="chat/completions", delay_seconds=0.5), LINES),
+        (Fault("slow", path="chat/completions", times=8, delay_seconds=2), LINES),
         (Fault("timeout", path="content", method="GET", times=1), "GET files/{id}/content"),
         (Fault("timeout", method="DELETE", times=1), "DELETE files/{id}"),
     ],
@@ -88,9 +83,9 @@ def test_a_batch_that_was_being_written_is_written_anew(
     def written() -> bool:
         return any(part.stat().st_size for part in clean_home.glob("batches/*/*.part"))
 
-    kill_when(written, "lines in a file", endpoint, rows=5_000)
+    kill_when(written, "lines in a file", endpoint, rows=600, more=("unending",))
     assert "files" not in server.received.by_path
-    goes_on(engine, endpoint, server, rows=5_000)
+    goes_on(engine, endpoint, server, rows=600)
 
 
 def test_two_processes_at_once_order_each_request_once(endpoint: Endpoint, server: LocalServer, engine: Engine) -> None:

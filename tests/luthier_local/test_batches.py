@@ -153,10 +153,11 @@ def test_a_cancelled_batch_keeps_what_was_answered(server: LocalServer, client: 
 
 def test_an_expired_batch_names_the_rows_that_were_not_answered() -> None:
     faults = [Fault("slow", contains="never", delay_seconds=300)]
-    with served(models=CARDS, faults=faults, batch_window_seconds=0.3) as (_, client):
-        done = finish(client, start(client, [line(1), line(2, "never")]))
-        while not done.output_file_id:  # The machine was too busy to answer the first row in time.
-            done = finish(client, start(client, [line(1), line(2, "never")]))
+    with served(models=CARDS, faults=faults) as (server, client):
+        batch = start(client, [line(1), line(2, "never")])
+        until(lambda: counts(client.batches.retrieve(batch.id)) == (2, 1, 0))
+        server.expire_batches()
+        done = finish(client, batch)
         assert done.status == "expired" and done.expired_at
         assert [row["custom_id"] for row in read(client, done.output_file_id)] == ["row-1"]
         late = read(client, done.error_file_id)

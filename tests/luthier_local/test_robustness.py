@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -64,6 +65,8 @@ def test_json_that_is_nested_as_deep_as_can_be_read_is_no_bug_of_the_server(serv
 def test_a_connection_without_a_request_is_closed(sent: bytes) -> None:
     with LocalServer(models=[ModelCard("stars")], idle_seconds=0.2) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as idle:
-            idle.sendall(sent)
-            while idle.recv(4096):
-                pass
+            # A busy machine may send so late that it is closed already, and hears of it by a reset.
+            with contextlib.suppress(ConnectionError):
+                idle.sendall(sent)
+                while idle.recv(4096):
+                    pass

@@ -18,7 +18,7 @@ from luthier_local.routing import ApiRequest, Router
 
 __all__ = ["add_routes"]
 
-_WINDOW = "24h"
+_WINDOW, _WINDOW_SECONDS = "24h", 86_400
 _KNOWN = {"completion_window", "endpoint", "input_file_id", "metadata", "output_expires_after"}
 _TIMES = ("in_progress", "expires", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
@@ -97,7 +97,7 @@ def _record(router: Router, jobs: JobService, body: dict[str, Any]) -> dict[str,
         raise invalid_value("input_file_id", f"{given} was uploaded for {found['purpose']}, not for batch.")
     kept = body.get("output_expires_after")
     seconds = kept.get("seconds") if isinstance(kept, dict) else None
-    expires = time.time() + jobs.settings.batch_window_seconds
+    expires = time.time() + _WINDOW_SECONDS
     return {
         "id": f"batch_{secrets.token_hex(16)}",
         "object": "batch",

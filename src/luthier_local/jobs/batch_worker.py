@@ -157,15 +157,14 @@ class BatchWorker:
 
     async def _answer_in_time(self, batch: LocalBatch, lines: list[Line]) -> bool:
         """Answers the remaining lines until the batch is cancelled; false: its time ran out first."""
-        record = batch.record
         done = {row["number"] for row in self._store.rows("select number from lines where batch = ?", batch.id)}
         left = iter([line for line in lines if line.number not in done])
-        route = plain_url(record["endpoint"])
+        route = plain_url(batch.record["endpoint"])
         askers = [asyncio.create_task(self._answer(batch, route, left)) for _ in range(_IN_FLIGHT)]
         asking = asyncio.gather(*askers)
         try:
             while not asking.done():
-                seconds = record["_expires"] - time.time()
+                seconds = batch.record["_expires"] - time.time()
                 if seconds <= 0:
                     return False
                 nudged = asyncio.ensure_future(self._nudged.wait())

@@ -36,7 +36,6 @@ class JobSettings:
     folder: Path | None = None
     """`None`: a temporary one, deleted at the end."""
     training_step_seconds: float = 0.0
-    batch_window_seconds: float = 86_400
     batch_queue_tokens: int | None = None
 
 
@@ -153,6 +152,15 @@ class JobService:
         return ModelCard(
             name, backend="tuned", completions=False, digest=digest, path=str(path), context_tokens=_CONTEXT_TOKENS
         )
+
+    def expire_batches(self) -> None:
+        """Has the time of every unfinished batch run out."""
+        marks = ", ".join("?" * len(UNFINISHED_BATCHES))
+        with self.store.writing() as write:
+            write.execute(
+                f"update batches set record = json_set(record, '$._expires', 0) where status in ({marks})",
+                UNFINISHED_BATCHES,
+            )
 
     def delete_model(self, name: str) -> bool:
         """Removes a tuned model, and its file with the last name; returns whether there was one."""

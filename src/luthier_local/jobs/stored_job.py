@@ -141,10 +141,10 @@ class StoredJob(StoredObject):
         return self._end("cancelled", since, "The job was cancelled")
 
     def _end(self, status: str, since: Sequence[str], message: str, level: str = "info", **changes: Any) -> bool:
-        if not self.move(status, since, finished_at=now(), estimated_finish=None, **changes):
-            return False
-        self.say(message, "end", level)
         with self.store.writing() as write:
+            if not self.change(write, status, since, finished_at=now(), estimated_finish=None, **changes):
+                return False
+            self._add_event(write, "end", message, level)
             write.execute("delete from models where job = ?", (self.id,))
             write.execute("delete from checkpoints where job = ?", (self.id,))
         self.drop_unnamed_models()
