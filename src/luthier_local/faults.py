@@ -30,6 +30,7 @@ ACTIONS = {
     "malformed_json": "200 with a body that is not JSON",
     "truncated": "200 with a content-length longer than the body",
     "slow": "the right answer, `delay_seconds` late",
+    "held": "the right answer, once the rule is removed",
     "done_timeout": "the work is done, but no answer comes, ever (files, jobs and batches only)",
     "done_reset": "the work is done, then the connection is reset (files, jobs and batches only)",
     "closed": "403, as for an account to which fine-tuning is closed",
@@ -70,6 +71,8 @@ class Fault:
     """Matching requests so far."""
     fired: int = 0
     """How often it has fired so far."""
+    removed: bool = False
+    """Whether it is no longer in force."""
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -78,7 +81,7 @@ class Fault:
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Fault:
         """Reads a rule from a decoded JSON object; unknown keys are refused by name."""
-        allowed = [field.name for field in fields(cls) if field.name not in ("seen", "fired")]
+        allowed = [field.name for field in fields(cls) if field.name not in ("seen", "fired", "removed")]
         unknown = sorted(set(given) - set(allowed))
         if unknown or "action" not in given:
             what = f"unknown keys {', '.join(unknown)}" if unknown else "no `action`"
@@ -156,6 +159,8 @@ class FaultRules:
 
     def clear(self) -> None:
         """Removes all rules."""
+        for fault in self._faults:
+            fault.removed = True
         self._faults.clear()
 
     def __len__(self) -> int:

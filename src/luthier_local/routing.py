@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _PREFIXES = ("/v1", "/openai/v1")
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_ANSWER = 0
+_HELD_LOOK_SECONDS = 0.01
 
 
 class Admitted(NamedTuple):
@@ -270,13 +271,15 @@ class Router:
 
 
 async def _meet(fault: Fault | None) -> None:
-    """Does what a scripted fault does before the work: raises its error, or pauses."""
+    """Does what a scripted fault does before the work: raises its error, or waits."""
     if fault is not None:
         error = fault.error()
         if error is not None:
             raise error
         if fault.action == "slow":
             await asyncio.sleep(fault.delay_seconds)
+        while fault.action == "held" and not fault.removed:
+            await asyncio.sleep(_HELD_LOOK_SECONDS)
 
 
 def _error(error: ApiError, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from luthier.endpoints import Journal
 from luthier.engine.shared_journal import MOST_UNCOMMITTED
-from luthier_local import LocalServer
-from tests.patience import PATIENCE_SECONDS
+from luthier_local import Fault, LocalServer
+from tests.journal.leasing import owners_of_leases
+from tests.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +38,23 @@ def start(server: LocalServer, count: int, *more: str) -> subprocess.Popen[str]:
 
 
 def wait_for(server: LocalServer, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while server.received.total < count:
-        assert time.monotonic() < deadline, f"only {server.received.total} requests came"
-        time.sleep(0.005)
+    until(lambda: server.received.total >= count, lambda: f"only {server.received.total} requests came")
+
+
+def hold_from(server: LocalServer, number: int) -> None:
+    """Has the server answer fewer requests than this: whoever asks for more cannot end before the rule is removed."""
+    server.faults.add(Fault("held", nth=range(number, 1_000_000)))
+
+
+def interrupted(asker: subprocess.Popen[str], server: LocalServer, number: signal.Signals) -> list[str]:
+    """Lines that a program says whose requests are held until it has noticed the signal."""
+    asker.send_signal(number)
+    assert asker.stderr is not None
+    first = asker.stderr.readline()
+    server.faults.clear()
+    _, said = asker.communicate(timeout=PATIENCE_SECONDS)
+    assert asker.returncode == 130
+    return [first, *said.splitlines()]
 
 
 def test_after_kill_9_only_what_was_in_flight_or_not_committed_is_sent_again(slow: LocalServer) -> None:
@@ -63,32 +76,29 @@ def test_after_kill_9_only_texts_that_are_not_in_the_journal_are_embedded_again(
 ) -> None:
     monkeypatch.setenv("K", "sk-1")
     with LocalServer(api_key="sk-1", latency_seconds=0.05, record=True) as server:
+        hold_from(server, 9)
         asker = start(server, 8_000, "embedding")
-        wait_for(server, 16)
+        journal = Journal(clean_home / "journal.db")
+        until(lambda: journal.size().answers)
         asker.kill()
         asker.communicate()
-        journal = Journal(clean_home / "journal.db")
         kept = journal.size().answers
         journal.close()
-        repaid = sum(len(body["input"]) for body in server.received.bodies) - kept
-        assert 0 <= repaid < 8_000 - kept
+        server.faults.clear()
         out, err = (again := start(server, 8_000, "embedding")).communicate(timeout=PATIENCE_SECONDS)
         assert again.returncode == 0, err
-        assert list(map(int, out.split())) == [8_000, kept]
-        texts = [text for body in server.received.bodies for text in body["input"]]
-        assert len(set(texts)) == 8_000
-        assert len(texts) - 8_000 == repaid, "what was sent and not kept, and nothing else"
+        assert 0 < kept < 8_000
+        assert list(map(int, out.split())) == [8_000, kept], "what was sent and not kept is sent again, nothing else"
+        assert len({text for body in server.received.bodies for text in body["input"]}) == 8_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_drains_and_says_how_to_go_on(slow: LocalServer, clean_home: Path, number: signal.Signals) -> None:
+    hold_from(slow, 200)
     asker = start(slow, 2000)
     wait_for(slow, 200)
-    asker.send_signal(number)
-    _, err = asker.communicate(timeout=PATIENCE_SECONDS)
-    assert asker.returncode == 130
-    assert "Traceback" not in err
-    lines = err.splitlines()
+    lines = interrupted(asker, slow, number)
+    assert not any("Traceback" in line for line in lines)
     assert lines[0].startswith("stopping: waiting for the answers under way")
     assert "Run the same again" in lines[1]
     sent = slow.received.total
@@ -113,7 +123,13 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_programs_with_the_same_rows_ask_once(slow: LocalServer, clean_home: Path) -> None:
-    both = [start(slow, 2000), start(slow, 2000)]
+    # Neither goes on before both ask.
+    hold_from(slow, 5)
+    both = [start(slow, 2000)]
+    wait_for(slow, 5)
+    both.append(start(slow, 2000))
+    until(lambda: owners_of_leases(clean_home / "journal.db") == 2)
+    slow.faults.clear()
     fetched = 0
     for asker in both:
         out, err = asker.communicate(timeout=PATIENCE_SECONDS)
@@ -144,13 +160,12 @@ def test_after_kill_9_of_one_the_other_finishes_all(slow: LocalServer, clean_hom
 
 
 def test_a_program_that_is_interrupted_leaves_the_rest_to_the_other(slow: LocalServer) -> None:
+    hold_from(slow, 700)
     first = start(slow, 1500)
     wait_for(slow, 100)
     second = start(slow, 1500)
     wait_for(slow, 700)
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=PATIENCE_SECONDS)
-    assert first.returncode == 130
+    interrupted(first, slow, signal.SIGINT)
     out, err = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, err
     assert out.split()[0] == "1500"

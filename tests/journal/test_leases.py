@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ import pytest
 from luthier.endpoints import Budget, Endpoint, Engine, Journal, Price, Report
 from luthier.journal.journal import JournalEntry
 from luthier_local import Fault, LocalServer, ModelCard
-from tests.patience import PATIENCE_SECONDS
-from tests.questions import questions
+from tests.journal.leasing import owners_of_leases
+from tests.patience import until
+from tests.questions import question, questions
 
 KEYS = [bytes([number]) * 32 for number in range(4)]
 
@@ -37,9 +39,8 @@ def two(path: Path) -> Iterator[tuple[Engine, Engine]]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """Slow enough that another engine comes while one is asking."""
     monkeypatch.setenv("STARS_KEY", "sk-1")
-    with LocalServer(models=[ModelCard("stars-model")], api_key="sk-1", latency_seconds=0.15) as running:
+    with LocalServer(models=[ModelCard("stars-model", context_tokens=200)], api_key="sk-1") as running:
         yield running
 
 
@@ -54,15 +55,14 @@ def endpoint(server: LocalServer) -> Endpoint:
     )
 
 
-def no_leases_are_left(path: Path) -> bool:
-    connection = sqlite3.connect(path)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    left = 1
-    while left and time.monotonic() < deadline:
-        left = connection.execute("SELECT count(*) FROM leases").fetchone()[0]
-        time.sleep(0.005)
-    connection.close()
-    return left == 0
+def until_no_leases_are_left(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        until(lambda: connection.execute("SELECT count(*) FROM leases").fetchone() == (0,))
+
+
+async def so(fact: Callable[[], object]) -> None:
+    """Waits until something is so, while the engines go on."""
+    await asyncio.to_thread(until, fact)
 
 
 def answer(key: bytes) -> JournalEntry:
@@ -161,28 +161,38 @@ def test_two_engines_on_one_file_ask_once(
     server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:
     reports = Report(), Report()
+    server.faults.add(Fault("held"))
 
     async def both() -> None:
-        await asyncio.gather(
-            *(engine.arun(questions(500), endpoint, report=report) for engine, report in zip(two, reports, strict=True))
-        )
+        runs = [
+            asyncio.ensure_future(engine.arun(questions(500), endpoint, report=report))
+            for engine, report in zip(two, reports, strict=True)
+        ]
+        await so(lambda: server.received.total and owners_of_leases(path) == 2)
+        server.faults.clear()
+        await asyncio.gather(*runs)
 
     asyncio.run(both())
     assert server.received.total == 500
     assert [report.answered for report in reports] == [500, 500]
     assert sum(report.from_journal for report in reports) == 500
-    assert no_leases_are_left(path)
+    until_no_leases_are_left(path)
 
 
-def test_the_one_who_waits_pays_nothing(server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine]) -> None:
+def test_the_one_who_waits_pays_nothing(
+    server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
+) -> None:
     asks, waits = two
     budget, report = Budget(1.0), Report()
+    server.faults.add(Fault("held"))
 
     async def both() -> None:
         first = asyncio.ensure_future(asks.arun(questions(20), endpoint))
-        while server.received.total < 4:
-            await asyncio.sleep(0.01)
-        answers = await waits.arun(questions(20), endpoint, budget=budget, report=report)
+        await so(lambda: server.received.total)
+        second = asyncio.ensure_future(waits.arun(questions(20), endpoint, budget=budget, report=report))
+        await so(lambda: owners_of_leases(path) == 2)
+        server.faults.clear()
+        answers = await second
         assert all(answer.from_journal for answer in answers)
         assert [answer.text for answer in answers] == [answer.text for answer in await first]
 
@@ -191,16 +201,19 @@ def test_the_one_who_waits_pays_nothing(server: LocalServer, endpoint: Endpoint,
 
 
 def test_what_failed_for_good_elsewhere_is_not_asked_again_and_what_passes_is(
-    server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine]
+    server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:
-    server.faults.add(Fault("status", status=400, message="cannot be read", contains="visit 1:"))
+    server.faults.add(Fault("held"))
+    asked = [*questions(3), question("too long " * 400)]
 
     async def both() -> None:
-        first = asyncio.ensure_future(two[0].arun(questions(4), endpoint))
-        while server.received.total < 4:
-            await asyncio.sleep(0.01)
-        second = await two[1].arun(questions(4), endpoint, retry_failed=True)
-        assert [answer.failure for answer in second] == [answer.failure for answer in await first]
+        first = asyncio.ensure_future(two[0].arun(asked, endpoint))
+        await so(lambda: server.received.total == 4)
+        second = asyncio.ensure_future(two[1].arun(asked, endpoint, retry_failed=True))
+        await so(lambda: owners_of_leases(path) == 2)
+        server.faults.clear()
+        assert [answer.failure for answer in await second] == [None] * 3 + ["permanent"]
+        assert [answer.failure for answer in await first] == [None] * 3 + ["permanent"]
 
     asyncio.run(both())
     assert server.received.total == 4
@@ -209,49 +222,56 @@ def test_what_failed_for_good_elsewhere_is_not_asked_again_and_what_passes_is(
 def test_who_wants_it_fresh_asks_itself(
     server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:
+    server.faults.add(Fault("held"))
 
     async def both() -> None:
         first = asyncio.ensure_future(two[0].arun(questions(4), endpoint))
-        while server.received.total < 4:
-            await asyncio.sleep(0.01)
-        second = await two[1].arun(questions(4), endpoint, fresh=True)
+        await so(lambda: server.received.total == 4)
+        asking = asyncio.ensure_future(two[1].arun(questions(4), endpoint, fresh=True))
+        await so(lambda: server.received.total == 8)
+        server.faults.clear()
+        second = await asking
         assert not any(answer.from_journal for answer in (*second, *await first))
 
     asyncio.run(both())
     assert server.received.total == 8
-    assert no_leases_are_left(path)
+    until_no_leases_are_left(path)
 
 
 @pytest.mark.slow
 def test_a_stop_leaves_the_rest_to_the_other_engine(
     server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
 ) -> None:
+    server.faults.add(Fault("held", nth=range(40, 1_000)))
 
     async def both() -> None:
         first = asyncio.ensure_future(two[0].arun(questions(400), endpoint))
-        while server.received.total < 40:
-            await asyncio.sleep(0.005)
+        await so(lambda: server.received.total >= 40)
         second = asyncio.ensure_future(two[1].arun(questions(400), endpoint))
-        await asyncio.sleep(0.1)
+        await so(lambda: owners_of_leases(path) == 2)
         two[0].stop()
+        server.faults.clear()
         assert any(answer.failure == "stopped" for answer in await first)
         assert all(answer.failure is None for answer in await second)
 
     asyncio.run(both())
     assert server.received.total == 400
-    assert no_leases_are_left(path)
+    until_no_leases_are_left(path)
 
 
-def test_who_waits_can_be_stopped_too(server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine]) -> None:
+def test_who_waits_can_be_stopped_too(
+    server: LocalServer, endpoint: Endpoint, two: tuple[Engine, Engine], path: Path
+) -> None:
+    server.faults.add(Fault("held"))
 
     async def both() -> None:
         first = asyncio.ensure_future(two[0].arun(questions(4), endpoint))
-        while server.received.total < 4:
-            await asyncio.sleep(0.01)
+        await so(lambda: server.received.total == 4)
         second = asyncio.ensure_future(two[1].arun(questions(4), endpoint))
-        await asyncio.sleep(0.1)
+        await so(lambda: owners_of_leases(path) == 2)
         two[1].stop()
         assert [answer.failure for answer in await second] == ["stopped"] * 4
+        server.faults.clear()
         assert all(answer.failure is None for answer in await first)
 
     asyncio.run(both())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
 from luthier.errors import EndpointError
 from luthier_local import Fault, LocalServer
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 
 def ask(client: openai.OpenAI, text: str = "hello", timeout: float = PATIENCE_SECONDS) -> str | None:
@@ -133,6 +134,17 @@ def test_a_slow_answer_is_right_and_late(server: LocalServer, client: openai.Ope
     started = time.monotonic()
     assert ask(client) == quick
     assert time.monotonic() - started >= 0.15
+
+
+def test_a_held_answer_comes_once_the_rule_is_removed(server: LocalServer, client: openai.OpenAI) -> None:
+    quick = ask(client)
+    fault = server.faults.add(Fault("held"))
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(ask, client)
+        until(lambda: fault.fired)
+        assert not held.done()
+        server.faults.clear()
+        assert held.result(PATIENCE_SECONDS) == quick
 
 
 def test_faults_can_be_set_and_cleared_over_http(server: LocalServer, client: openai.OpenAI) -> None:

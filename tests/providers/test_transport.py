@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from luthier.providers.transport import Reply, Transport, TransportFault
+from tests.patience import PATIENCE_SECONDS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,7 +67,7 @@ async def asked(handler: Handler, timeout_seconds: float) -> Reply | TransportFa
 
 @pytest.mark.parametrize("handler", [announced, endless, packed])
 def test_an_answer_of_any_size_is_given_up_at_a_bound(handler: Handler) -> None:
-    answer = asyncio.run(asked(handler, 30))
+    answer = asyncio.run(asked(handler, PATIENCE_SECONDS))
     assert isinstance(answer, TransportFault)
     assert "more than 64,000,000 bytes" in answer.message
 
