@@ -114,7 +114,11 @@ def test_the_command_prints_what_the_run_keeps_and_its_page_is_made_again(
     document = json.loads(run(*words, "--json").out)
     page = run("report", document["run_id"], "--to", "again.html")
     assert page.code == 0 and "judge judges mood" in (tmp_path / "again.html").read_text()
-    assert run("report").code == 0, "the page of the task counts what judging cost"
+    assert f"luthier log runs:/{board['plain'].run_id} --register mood" in ended.err
+    for of_what in ([board.run_id], []):
+        assert run("report", *of_what, "--to", "compared.html").code == 0
+        text = (tmp_path / "compared.html").read_text()
+        assert "judge, mean rating" in text and f"luthier report {document['run_id']}" in text
 
 
 def test_a_sheet_is_filled_in_by_a_person_and_given_back(

@@ -24,7 +24,7 @@ from luthier.judging.answers_to_judge import (
     answers_of_table,
 )
 from luthier.judging.genai_evaluation import TRACES
-from luthier.judging.human_ratings import is_table_name
+from luthier.judging.human_ratings import HUMAN, is_table_name
 from luthier.judging.judge_setup import JudgeSetup
 from luthier.judging.judge_spec import judge_text
 from luthier.judging.judgement import Judgement
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["answers_to_judge", "check_table", "judge", "write_judge", "write_sheet"]
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-
-HUMAN = "human"
-"""Column of a sheet that a person fills in."""
 
 
 def judge(
@@ -217,7 +214,8 @@ def _of_run(run_id: str | None, task: str | None) -> AnswersToJudge:
             f"run {run.run_id} compares on several tables; give the run of one of them: {', '.join(parts) or 'none'}."
         )
     kept = board_of(run)
-    return answers_of_leaderboard(kept.board, kept.rows, run.run_id)
+    measured = {part.spec: part.run_id for part in runs_beneath(run) if part.kind == "candidate" and part.spec}
+    return answers_of_leaderboard(kept.board, kept.rows, run.run_id, measured)
 
 
 def _latest(task: str | None) -> LoggedRun:

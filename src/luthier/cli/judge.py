@@ -108,6 +108,8 @@ def judge(
     if to is not None:
         found.write_ratings(to)
         print(f"ratings: {to}", file=sys.stderr)
+    if found.facts.next_command:
+        print(f"package {found.preferred}: {found.facts.next_command}", file=sys.stderr)
     print_end(engine.report)
     if found.partial:
         raise Partial("some answers have no rating yet; run the same command again to ask for them.")

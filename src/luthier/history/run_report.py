@@ -19,6 +19,7 @@ from luthier.history.artifacts import (
     scorecard_of,
     sweep_of,
 )
+from luthier.history.judged_answers import with_judgements
 from luthier.history.run_curves import curves_section
 from luthier.history.run_tables import figures_section, moment, parts_section, run_section
 from luthier.history.runs import LoggedRun, run_with_id, runs_beneath
@@ -65,7 +66,7 @@ def _compare_page(run: LoggedRun) -> Page:
     if run.test_digest is None:
         return _tables_page(run)
     kept = board_of(run)
-    page = board_page(kept.board, kept.rows)
+    page = with_judgements(board_page(kept.board, kept.rows), kept.board, runs_beneath(run))
     if not kept.without_answers or kept.rows is None:
         return page
     missing = f"The answers of {', '.join(kept.without_answers)} are not in this store, so their rows are not shown."

@@ -55,6 +55,8 @@ def spent_text(usd: float | None) -> str:
 
 def headline(run: LoggedRun) -> str:
     """The figure a run is known by, with its interval; empty where it has none."""
+    if run.kind == "judge" and "preferred_score" in run.figures:
+        return f"{run.params.get('preferred', '')} {interval(run.figures['preferred_score'], 'number')}"
     names = [run.params.get("ranked_by", ""), *METRICS]
     found = run.figures
     for name in names:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from luthier.engine.report import counted
 from luthier.history.history_figures import over_time_chart, over_time_sentences, spending_chart, spending_sentence
+from luthier.history.judged_answers import with_judgements
 from luthier.history.over_time import ComparedOnce, CompareHistory
 from luthier.history.run_tables import day, moment, runs_table
 from luthier.history.spending import SpentOn, TaskSpending
@@ -34,6 +35,9 @@ MOST_VERSIONS = 50
 MOST_LINES = 100
 """Days and purposes in the table of spending, the newest."""
 
+NOUNS = {"judge": "judgement", "rai": "rai run"}
+"""What a run of a kind is called, where that is not the kind's name."""
+
 
 def task_page_of(task: str | None = None) -> Page:
     """The page of a task; arguments and errors as of `history_of_task`."""
@@ -43,8 +47,10 @@ def task_page_of(task: str | None = None) -> Page:
 def task_page(history: TaskHistory) -> Page:
     """Everything of a task, from `history_of_task`."""
     runs = history.runs
-    kinds = [(kind, len(history.of_kind(kind))) for kind in ("compare", "sweep", "tune", "audit", "rai", "score")]
-    counts = ", ".join(counted(count, kind if kind != "rai" else "rai run") for kind, count in kinds if count)
+    kinds = [
+        (kind, len(history.of_kind(kind))) for kind in ("compare", "sweep", "tune", "audit", "judge", "rai", "score")
+    ]
+    counts = ", ".join(counted(count, NOUNS.get(kind, kind)) for kind, count in kinds if count)
     days = list(dict.fromkeys(day(one.started) for one in (*runs[-1:], *runs[:1])))
     span = f" from {days[0]} to {days[1]}" if len(days) > 1 else "".join(f" of {one}" for one in days)
     return Page(
@@ -59,6 +65,7 @@ def task_page(history: TaskHistory) -> Page:
             *_list(history, "Sweeps", "sweep", "Each searched for the best settings."),
             *_newest_audit(history),
             *_list(history, "Audits", "audit", "Each held what a service reported against what was measured."),
+            *_list(history, "Judgements", "judge", "Each is a model that rated the answers of a comparison."),
             *_list(history, "Assessments", "rai", "Each is a scorecard of a model on labelled rows."),
             *_prompts(history),
             *_spending(history.spending),
@@ -120,7 +127,8 @@ def _newest(history: TaskHistory) -> list[Section]:
     if history.newest is None:
         return []
     run, kept = history.newest
-    page = board_page(kept.board, kept.rows)
+    beneath = [one for one in history.runs if one.parent == run.run_id]
+    page = with_judgements(board_page(kept.board, kept.rows), kept.board, beneath)
     lead = f"{run.name}, {moment(run.started)}. {page.lead} Its own page: luthier report {run.run_id}"
     whole = next((one for one in history.runs if one.run_id == run.parent and one.kind == "compare"), None)
     if whole is not None:
@@ -212,6 +220,6 @@ def _spending(spending: TaskSpending) -> list[Section]:
 
 
 def _all_runs(history: TaskHistory) -> Section:
-    whole = [run for run in history.runs if run.kind != "candidate" and "luthier.trial" not in run.tags]
+    whole = [run for run in history.runs if run.kind not in ("candidate", "judged") and "luthier.trial" not in run.tags]
     fold = Fold(f"{counted(len(whole), 'run')}, specs and trials aside", (runs_table(whole),))
     return Section("All runs", ("The page of a run, whatever its kind: luthier report ID.", fold))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, SpecError
@@ -42,6 +42,7 @@ class AnswersToJudge:
         run_id: the MLflow run of the comparison; empty where there is none.
         test_digest: of the rows that were answered.
         blank: rows without a text, which are not among the records.
+        runs: by spec the MLflow run that measured it, where there is one.
     """
 
     source: str
@@ -52,6 +53,7 @@ class AnswersToJudge:
     run_id: str = ""
     test_digest: str = ""
     blank: int = 0
+    runs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -91,11 +93,14 @@ def answers_of_board(board: Board) -> AnswersToJudge:
     results: Sequence[SpecResult] = list(board)
     made = [(one.spec.name, one.spec.base_model, one.predictions) for one in results]
     first = results[0]
-    return _answers(f"run {board.run_id}", first.spec.task, first.rows, made, board.run_id, first.rows.digest)
+    found = _answers(f"run {board.run_id}", first.spec.task, first.rows, made, board.run_id, first.rows.digest)
+    return replace(found, runs={one.spec.name: one.run_id for one in results})
 
 
-def answers_of_leaderboard(board: Leaderboard, rows: Rows | None, run_id: str) -> AnswersToJudge:
-    """The answers that the runs of a comparison keep, the best spec first.
+def answers_of_leaderboard(
+    board: Leaderboard, rows: Rows | None, run_id: str, runs: Mapping[str, str]
+) -> AnswersToJudge:
+    """The answers that the runs of a comparison keep, the best spec first; `runs` are theirs, by the spec.
 
     Raises:
         DataError: they keep none.
@@ -110,7 +115,7 @@ def answers_of_leaderboard(board: Leaderboard, rows: Rows | None, run_id: str) -
             f"run {run_id} has no tables of answers (predictions.parquet of its child runs): they are not in this "
             "store, or its specs were never measured. Compare again, or give a table of answers."
         )
-    return _answers(f"run {run_id}", board.task, rows, made, run_id, board.test_digest)
+    return replace(_answers(f"run {run_id}", board.task, rows, made, run_id, board.test_digest), runs=runs)
 
 
 def _answers(

@@ -14,7 +14,10 @@ from luthier.tasks.task import Task, is_blank, plain_records
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["HumanRatings", "human_ratings", "is_table_name"]
+__all__ = ["HUMAN", "HumanRatings", "human_ratings", "is_table_name"]
+
+HUMAN = "human"
+"""Column of a sheet that a person fills in."""
 
 HumanRatings = Mapping[str, Sequence[Any | None]]
 """By rater the label of each answer, `None` where that person gave none; as many as there are answers."""
@@ -30,8 +33,8 @@ def is_table_name(given: str) -> bool:
     return Path(given).suffix.lower() in TABLE_ENDS or Path(given).is_file()
 
 
-def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> HumanRatings:
-    """People's ratings of the answers.
+def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> tuple[HumanRatings, int]:
+    """People's ratings of the answers, and how many lines of ratings are about other answers.
 
     Args:
         task: of the judge, whose labels they are.
@@ -45,16 +48,16 @@ def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> 
         UserError: two tables were given.
     """
     if not given:
-        return {}
+        return {}, 0
     tables = [one for one in given if not isinstance(one, str) or is_table_name(one)]
     names = [one for one in given if isinstance(one, str) and not is_table_name(one)]
     if len(tables) > 1:
         raise UserError("people's ratings are in one table; put those of several people into columns of it.")
     if tables:
         source = str(tables[0]) if isinstance(tables[0], str | Path) else "the table of people's ratings"
-        lines = _by_answer(answers, frame_of(tables[0], source), source)
+        lines, others = _by_answer(answers, frame_of(tables[0], source), source)
     else:
-        source, lines = answers.source, list(answers.records)
+        source, lines, others = answers.source, list(answers.records), []
     unrated = DataError(
         f"no answer of {answers.source} has a rating in {source}. Ratings belong to an answer by `row`, its number in "
         "the table that was compared on, and by `spec`."
@@ -67,7 +70,7 @@ def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> 
     found = {column: _read(task, lines, column, source) for column in columns}
     if not any(label is not None for labels in found.values() for label in labels):
         raise unrated
-    return found
+    return found, sum(any(not is_blank(line[column]) for column in columns) for line in others)
 
 
 def _refuse_truths(answers: AnswersToJudge, columns: Sequence[str]) -> None:
@@ -81,8 +84,10 @@ def _refuse_truths(answers: AnswersToJudge, columns: Sequence[str]) -> None:
         )
 
 
-def _by_answer(answers: AnswersToJudge, table: pd.DataFrame, source: str) -> list[Mapping[str, Any]]:
-    """The line of the table about each answer, empty where there is none."""
+def _by_answer(
+    answers: AnswersToJudge, table: pd.DataFrame, source: str
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The line of the table about each answer, empty where there is none, and the lines about no answer."""
     keys = ["row"] if len(answers.specs) == 1 and "spec" not in table.columns else ["spec", "row"]
     missing = [key for key in keys if key not in table.columns]
     if missing:
@@ -98,7 +103,8 @@ def _by_answer(answers: AnswersToJudge, table: pd.DataFrame, source: str) -> lis
         known[key] = line
     columns = [str(column) for column in table.columns]
     nothing: Mapping[str, Any] = dict.fromkeys(columns)
-    return [known.get(tuple(_key(one[name]) for name in keys), nothing) for one in answers.records]
+    found = [known.pop(tuple(_key(one[name]) for name in keys), nothing) for one in answers.records]
+    return found, list(known.values())
 
 
 def _key(cell: Any) -> str:
@@ -115,19 +121,20 @@ def _rating_columns(task: Task, lines: Sequence[Mapping[str, Any]], source: str)
     if own:
         return own
     free = [column for column in there if column not in JUDGED]
-    labels = [column for column in free if _holds_labels(task, [line[column] for line in lines])]
+    labels = [column for column in free if column == HUMAN or _holds_labels(task, [line[column] for line in lines])]
     if not labels:
         raise DataError(
             f"{source} has no column of ratings: none is called {task.label!r}, and none of "
-            f"{', '.join(free) or 'the others'} holds labels of the judge ({', '.join(task.labels)}) alone. Name it "
-            "with --human COLUMN (human=)."
+            f"{', '.join(free) or 'the others'} holds labels of the judge ({', '.join(task.labels)}). Name it with "
+            "--human COLUMN (human=)."
         )
     return labels
 
 
 def _holds_labels(task: Task, cells: Sequence[Any]) -> bool:
+    """Whether most are labels; reading the column names the cell that is not."""
     said = [cell for cell in cells if not is_blank(cell)]
-    return bool(said) and all(task.canonical_label(cell) is not None for cell in said)
+    return bool(said) and sum(task.canonical_label(cell) is not None for cell in said) > len(said) / 2
 
 
 def _read(task: Task, lines: Sequence[Mapping[str, Any]], column: str, source: str) -> list[Any | None]:
@@ -140,7 +147,8 @@ def _read(task: Task, lines: Sequence[Mapping[str, Any]], column: str, source: s
         if label is None and not is_blank(cell):
             raise DataError(
                 f"column {column!r} of {source} holds {str(cell)[:40]!r} (row {line.get('row')}), which is no label of "
-                f"the judge: {', '.join(task.labels)}. Correct it, or leave the cell empty."
+                f"the judge: {', '.join(task.labels)}. Correct it or leave the cell empty. If people's ratings are in "
+                "another column, name it: --human COLUMN (human=)."
             )
         found.append(label)
     return found

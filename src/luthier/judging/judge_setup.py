@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,12 +17,13 @@ from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.spec_results import answer_rows
 from luthier.judging.answers_to_judge import AnswersToJudge
 from luthier.judging.genai_evaluation import TRACES
-from luthier.judging.human_agreement import FEWEST_RATED, agreement_with_people
+from luthier.judging.human_agreement import agreement_with_people
 from luthier.judging.human_ratings import human_ratings
 from luthier.judging.judge_runs import log_judgement
-from luthier.judging.judge_spec import check_columns_of, check_judge, self_preference
+from luthier.judging.judge_spec import check_columns_of, check_judge, self_preference, values_said
 from luthier.judging.judgement import Judgement
 from luthier.judging.judgement_facts import JudgementFacts
+from luthier.judging.rating_length import length_correlation
 from luthier.judging.rating_scores import rated_specs
 from luthier.plans import Plan, plan_rows
 from luthier.spec import Spec
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["JudgeSetup"]
+
+LONGEST_EXAMPLE = 80
+"""Characters that are shown of what the judge said."""
 
 
 class JudgeSetup:
@@ -64,7 +69,7 @@ class JudgeSetup:
         self.judge = check_judge(judge)
         self.answers, self.traces = answers, traces
         check_columns_of(self.judge, answers)
-        self.people = human_ratings(self.judge.task, answers, human)
+        self.people, self.rated_elsewhere = human_ratings(self.judge.task, answers, human)
         self.training = training_for([self.judge], train)[self.judge.name]
         self.rows = self.judge.task.rows_of(answers.records)
         for endpoint in self.judge.all_endpoints:
@@ -135,9 +140,12 @@ class JudgeSetup:
         judge, answers = self.judge, self.answers
         specs, pairs = rated_specs(judge, answers, ratings)
         agreement = agreement_with_people(judge.task, answers, ratings, self.people) if self.people else None
-        notes = [self_preference(judge, answers)]
-        if self.people and agreement is None:
-            notes.append(f"People rated fewer than {FEWEST_RATED} of these answers, too few to hold the judge against.")
+        notes = [self_preference(judge, answers), values_said(judge)]
+        if self.rated_elsewhere:
+            notes.append(
+                f"{self.rated_elsewhere:,} lines of people's ratings are about none of these answers: their `spec` or "
+                "`row` is another."
+            )
         if answers.blank:
             notes.append(f"{answers.blank:,} rows have no text and are left out.")
         return JudgementFacts(
@@ -153,4 +161,12 @@ class JudgeSetup:
             rows=answers.rows,
             agreement=agreement,
             notes=tuple(filter(None, (*notes, *judge.notes()))),
+            people_rated=sum(set(labels) != {None} for labels in zip(*self.people.values(), strict=True)),
+            unread=_unread(ratings),
+            length_correlation=length_correlation(judge, answers, ratings),
         )
+
+
+def _unread(ratings: Sequence[Prediction]) -> str:
+    said = Counter(one.call.raw.strip() for one in ratings if one.state == "off_label" and one.call.raw)
+    return said.most_common(1)[0][0][:LONGEST_EXAMPLE] if said else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,6 +35,7 @@ class JudgedSpec:
         unrated: share of the answers that the judge did not rate.
         group: letters; specs that share one cannot be told apart.
         run_id: MLflow run beneath that of the judge.
+        measured_run: MLflow run of the comparison that measured the spec; empty where there is none.
     """
 
     name: str
@@ -43,6 +46,7 @@ class JudgedSpec:
     unrated: Interval
     group: str = ""
     run_id: str = ""
+    measured_run: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,10 @@ class JudgementFacts:
         notes: sentences that a reader should know.
         spent_usd: what it cost now; `None` where a price is unknown.
         traced: answers that are also logged as an evaluation of MLflow's.
+        people_rated: answers that people rated, which may be too few to measure an agreement.
+        unread: what the judge said most often that is none of its labels.
+        length_correlation: rank correlation of rating and length of an answer among those of one spec; `None` where it
+            means nothing.
     """
 
     judge: str
@@ -133,6 +141,9 @@ class JudgementFacts:
     notes: tuple[str, ...] = ()
     spent_usd: float | None = None
     traced: int = 0
+    people_rated: int = 0
+    unread: str = ""
+    length_correlation: Interval | None = None
     schema: int = field(default=SCHEMA)
 
     @property
@@ -150,6 +161,13 @@ class JudgementFacts:
     def measure(self) -> str:
         """What the score is, in words."""
         return "mean rating" if self.ordered else f"share of {self.labels[0]}"
+
+    @property
+    def next_command(self) -> str:
+        """What packages the preferred spec as a model; empty where no run measured it."""
+        run = self.preferred.measured_run
+        is_rated = not math.isnan(self.preferred.score.value)
+        return f"luthier log runs:/{run} --register {shlex.quote(self.task)}" if run and is_rated else ""
 
     def to_document(self) -> dict[str, Any]:
         """JSON values, from which `record_of` makes the record again."""

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 
 from luthier.evaluation.interval import Interval
-from luthier.judging.human_agreement import MARGIN, SUFFICIENT
+from luthier.judging.human_agreement import FEWEST_RATED, MARGIN, SUFFICIENT
 from luthier.judging.judgement_facts import HumanAgreement, JudgedPair, JudgedSpec, JudgementFacts
+from luthier.judging.rating_length import is_strong
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Confusion
 from luthier.reporting.numbers import Unit, interval, metric_title, number
@@ -43,7 +44,7 @@ TERMS = {
 def judgement_sections(facts: JudgementFacts) -> tuple[Section, ...]:
     """What a terminal and a notebook show."""
     blocks: list[Block] = [Lines(judgement_sentences(facts)), _specs(facts)]
-    if facts.pairs:
+    if _is_rated(facts):
         blocks.append(_pairs(facts, MOST_PAIRS))
     return (Section(f"{facts.judge} judges {facts.task or facts.source}", tuple(blocks)),)
 
@@ -51,10 +52,13 @@ def judgement_sections(facts: JudgementFacts) -> tuple[Section, ...]:
 def judgement_page(facts: JudgementFacts) -> Page:
     """The page of a judgement."""
     sections = [Section("Ratings", (_specs(facts),))]
-    if facts.pairs:
+    if _is_rated(facts):
         sections.append(Section("Differences", (_pairs(facts, len(facts.pairs)),)))
     if facts.agreement is not None:
         sections.append(Section("The judge and people", tuple(_people(facts, facts.agreement))))
+    if facts.next_command:
+        compared = f"luthier report {facts.judged_run} is the page of the comparison."
+        sections.append(Section("Next", (Lines((f"{facts.next_command} packages {facts.preferred.name}.", compared)),)))
     sections.append(Section("Terms", (glossary(TERMS),)))
     lead = f"{facts.judge} ({facts.model}) has rated answers to {facts.rows:,} rows of {facts.source}."
     title = f"{facts.judge} judges {facts.task or facts.source}"
@@ -71,16 +75,26 @@ def _sentences(facts: JudgementFacts) -> Iterator[str]:
     if facts.agreement is not None:
         yield _stand_in(facts, facts.agreement)
         yield from _lenient(facts.agreement)
+    elif facts.people_rated:
+        yield (
+            f"People rated {facts.people_rated:,} of these answers; the judge is held against a person who rated "
+            f"{FEWEST_RATED} or more."
+        )
     else:
         yield (
             "How far this judge agrees with people is not known: rate some of these answers yourself "
             "(luthier judge --sheet FILE writes a table for it) and give them with --human."
         )
     yield from _alike(facts)
+    yield from _longer(facts)
     yield from _missing(facts)
     yield from facts.notes
     spent = "an unknown sum" if facts.spent_usd is None else dollars(facts.spent_usd)
     yield f"The ratings cost {spent} now."
+
+
+def _is_rated(facts: JudgementFacts) -> bool:
+    return any(pair.rows for pair in facts.pairs)
 
 
 def _unit(facts: JudgementFacts) -> Unit:
@@ -90,7 +104,7 @@ def _unit(facts: JudgementFacts) -> Unit:
 def _preference(facts: JudgementFacts) -> str:
     best, unit = facts.preferred, _unit(facts)
     if math.isnan(best.score.value):
-        return f"{facts.judge} rated no answer."
+        return f"{facts.judge} rated no answer{_unread(facts)}."
     score = f"{facts.measure} {interval(best.score, unit)}"
     if len(facts.specs) == 1:
         return f"{facts.judge} rates {best.name}: {score} on {facts.rows:,} rows."
@@ -99,6 +113,10 @@ def _preference(facts: JudgementFacts) -> str:
     over = f" corrected for {len(facts.pairs)} pairs" if len(facts.pairs) > 1 else ""
     if facts.is_certain:
         return f"{facts.judge} prefers {best.name}, and that is certain: {score}, {gap}{over} above {pair.second}."
+    if not pair.rows:
+        return f"{facts.judge} rates {best.name}: {score}. It rated no answer of {pair.second} to the same rows."
+    if not pair.difference.value:
+        return f"{facts.judge} rates {best.name} and {pair.second} alike: {score}."
     ties = [one.second for one in facts.pairs if one.first == best.name and not one.is_certain]
     shown = ", ".join(ties[:3]) + (f" and {len(ties) - 3} others" if len(ties) > 3 else "")
     return (
@@ -147,13 +165,27 @@ def _alike(facts: JudgementFacts) -> Iterator[str]:
         yield f"It rated {counts[most]:,} of {rated:,} answers {most}, so it hardly tells answers apart."
 
 
+def _longer(facts: JudgementFacts) -> Iterator[str]:
+    found = facts.length_correlation
+    if found is not None and is_strong(found):
+        way = "Longer" if found.value > 0 else "Shorter"
+        yield (
+            f"{way} answers of a spec are rated higher (rank correlation with the length {interval(found, 'share')}): "
+            "they may be better, or the judge may go by length. People's ratings of long and short answers would tell."
+        )
+
+
+def _unread(facts: JudgementFacts) -> str:
+    return f"; what it said most often instead of a label: {facts.unread!r}" if facts.unread else ""
+
+
 def _missing(facts: JudgementFacts) -> Iterator[str]:
     unrated = sum(one.states.get(state, 0) for one in facts.specs for state in ("off_label", "refused", "failed"))
     if unrated:
         worst = max(facts.specs, key=lambda one: one.unrated.value)
         yield (
             f"{unrated:,} answers were not rated and are left out; the largest share is that of {worst.name}, "
-            f"{interval(worst.unrated, 'percent')}."
+            f"{interval(worst.unrated, 'percent')}{_unread(facts)}."
         )
     lacking = [one for one in facts.specs if one.states.get("unanswered")]
     if lacking:

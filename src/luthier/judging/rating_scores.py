@@ -70,6 +70,7 @@ def rated_specs(
                 states=states,
                 unrated=rate_interval(asked - rated, asked),
                 group=groups[rank],
+                measured_run=answers.runs.get(answers.specs[place], ""),
             )
         )
     return tuple(specs), tuple(pairs)
