@@ -123,7 +123,7 @@ def test_an_answer_that_the_judge_did_not_rate_is_left_out_and_counted(quick: En
         found = judged(judging, answered(), quick)
     frame = found.frame.set_index("spec")
     assert frame.loc["good", "unrated"] == pytest.approx(6 / 60) and frame.loc["good", "score"] == 5
-    assert "42 answers were not rated and are left out" in said(found)
+    assert "42 answers were not rated and are left out" in said(found) and "'it depends'" in said(found)
     states = found.ratings.groupby("spec")["state"].value_counts()
     assert states["poor", "off_label"] == 36
 
@@ -133,6 +133,14 @@ def test_a_judge_that_cannot_be_asked_leaves_no_run(quick: Engine) -> None:
     with scripted_judge(refusing) as judging, pytest.raises(lt.EndpointError):
         JudgeSetup(judging.spec(), answers_of_table(answered(), "x")).run(RunOptions(engine=quick), tracker=tracker)
     assert not tracker.runs
+
+
+def test_the_rows_on_which_specs_are_rated_most_differently_come_first(judging: ScriptedJudge, quick: Engine) -> None:
+    first, *_, last = judged(judging, answered(), quick).facts.to_look_at
+    assert [one.label for one in first.answers] == ["5", "2"] and first.answers[
+        1
+    ].answer == f"something else {first.number}"
+    assert len({one.label for one in last.answers}) == 2, "30 rows of 60 part them, and fewer are kept"
 
 
 def test_a_classification_counts_the_share_of_its_first_label(quick: Engine) -> None:

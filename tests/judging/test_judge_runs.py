@@ -233,6 +233,8 @@ def test_free_text_is_judged_whatever_is_in_it() -> None:
     # What is far too long is no answer of the task.
     assert found.frame.loc[0, "unanswered"] == 1
     assert found.frame.loc[0, "rated"] == len(HOSTILE) - 1 == found.facts.traced == len(traces(found.run_id))
+    shown = {one.answers[0].answer for one in again.facts.to_look_at}
+    assert "half of a pair ?" in shown and not any("x" * 1000 in one for one in shown)
     assert again.spent_usd == 0, "what the run keeps is sent as what the board holds"
 
 

@@ -23,10 +23,12 @@ from luthier.judging.judge_runs import log_judgement
 from luthier.judging.judge_spec import check_columns_of, check_judge, self_preference, values_said
 from luthier.judging.judgement import Judgement
 from luthier.judging.judgement_facts import JudgementFacts
+from luthier.judging.rated_rows import rated_rows
 from luthier.judging.rating_length import length_correlation
 from luthier.judging.rating_scores import rated_specs
 from luthier.plans import Plan, plan_rows
 from luthier.spec import Spec
+from luthier.tables.cells import utf8_safe
 from luthier.tasks.prediction import Prediction
 from luthier.tracking.tracker import MlflowTracker, Tracker
 
@@ -163,10 +165,11 @@ class JudgeSetup:
             notes=tuple(filter(None, (*notes, *judge.notes()))),
             people_rated=sum(set(labels) != {None} for labels in zip(*self.people.values(), strict=True)),
             unread=_unread(ratings),
+            to_look_at=rated_rows(judge, answers, ratings, [one.name for one in specs]),
             length_correlation=length_correlation(judge, answers, ratings),
         )
 
 
 def _unread(ratings: Sequence[Prediction]) -> str:
     said = Counter(one.call.raw.strip() for one in ratings if one.state == "off_label" and one.call.raw)
-    return said.most_common(1)[0][0][:LONGEST_EXAMPLE] if said else ""
+    return str(utf8_safe(said.most_common(1)[0][0][:LONGEST_EXAMPLE])) if said else ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from luthier.evaluation.interval import Interval, plain
 from luthier.evaluation.statistics import ALPHA
 
-__all__ = ["KEPT", "HumanAgreement", "JudgedPair", "JudgedSpec", "JudgementFacts", "Verdict"]
+__all__ = ["KEPT", "HumanAgreement", "JudgedPair", "JudgedSpec", "JudgementFacts", "RatedAnswer", "RatedRow", "Verdict"]
 
 KEPT = "judgement.json"
 """Artifact of a run that keeps these records."""
@@ -76,6 +76,38 @@ class JudgedPair:
 
 
 @dataclass(frozen=True)
+class RatedAnswer:
+    """An answer of one spec to a row.
+
+    Attributes:
+        answer: its text, cut; empty where the spec gave none.
+        label: that the judge gave it; empty where it gave none.
+        said: the judge's own words.
+    """
+
+    answer: str
+    label: str
+    said: str
+
+
+@dataclass(frozen=True)
+class RatedRow:
+    """A row with the answers of several specs.
+
+    Attributes:
+        number: in the table that was answered, from 1.
+        text: what was read, cut.
+        truth: the reference, cut.
+        answers: one per spec, in the order of the specs; the first few of them.
+    """
+
+    number: int
+    text: str
+    truth: str
+    answers: tuple[RatedAnswer, ...]
+
+
+@dataclass(frozen=True)
 class HumanAgreement:
     """How far a judge agrees with people, against how far they agree among themselves.
 
@@ -125,6 +157,7 @@ class JudgementFacts:
         unread: what the judge said most often that is none of its labels.
         length_correlation: rank correlation of rating and length of an answer among those of one spec; `None` where it
             means nothing.
+        to_look_at: rows on which the specs were rated most differently.
     """
 
     judge: str
@@ -144,6 +177,7 @@ class JudgementFacts:
     people_rated: int = 0
     unread: str = ""
     length_correlation: Interval | None = None
+    to_look_at: tuple[RatedRow, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property

@@ -7,12 +7,26 @@ from collections.abc import Callable, Iterator
 
 from luthier.evaluation.interval import Interval
 from luthier.judging.human_agreement import FEWEST_RATED, MARGIN, SUFFICIENT
-from luthier.judging.judgement_facts import HumanAgreement, JudgedPair, JudgedSpec, JudgementFacts
+from luthier.judging.judgement_facts import HumanAgreement, JudgedPair, JudgedSpec, JudgementFacts, RatedAnswer
 from luthier.judging.rating_length import is_strong
 from luthier.providers.prices import dollars
 from luthier.reporting.charts.chart import Confusion
 from luthier.reporting.numbers import Unit, interval, metric_title, number
-from luthier.reporting.table import Block, Column, Columns, Lines, Page, Row, Section, Table, glossary, left_out
+from luthier.reporting.table import (
+    Answered,
+    AnsweredRow,
+    Block,
+    Column,
+    Columns,
+    Lines,
+    Page,
+    Row,
+    Section,
+    SideBySide,
+    Table,
+    glossary,
+    left_out,
+)
 
 __all__ = ["judgement_page", "judgement_sections", "judgement_sentences"]
 
@@ -54,6 +68,8 @@ def judgement_page(facts: JudgementFacts) -> Page:
     sections = [Section("Ratings", (_specs(facts),))]
     if _is_rated(facts):
         sections.append(Section("Differences", (_pairs(facts, len(facts.pairs)),)))
+    if facts.to_look_at:
+        sections.append(_rows(facts))
     if facts.agreement is not None:
         sections.append(Section("The judge and people", tuple(_people(facts, facts.agreement))))
     if facts.next_command:
@@ -231,6 +247,24 @@ def _pairs(facts: JudgementFacts, most: int) -> Table:
     ]
     shown = facts.pairs[:most]
     return Table.of(shown, columns, notes=left_out("pairs", len(facts.pairs), len(shown), first="first"))
+
+
+def _rows(facts: JudgementFacts) -> Section:
+    several = len(facts.to_look_at[0].answers) > 1
+    first = "The rows on which specs are rated most differently, then those" if several else "The rows"
+    specs = tuple(one.name for one in facts.specs)[: len(facts.to_look_at[0].answers)]
+    rows = tuple(
+        AnsweredRow(one.number, one.text, one.truth, tuple(map(_rated, one.answers))) for one in facts.to_look_at
+    )
+    intro = f"{first} rated lowest; the rating stands before the answer. Do you agree with them?"
+    return Section("Answers", (intro, SideBySide(specs, rows, graded=True)))
+
+
+def _rated(one: RatedAnswer) -> Answered:
+    if not one.answer:
+        return Answered("no answer", None)
+    said = "" if one.said.strip() == one.label else one.said
+    return Answered(f"[{one.label or 'not rated'}] {one.answer}", None, said)
 
 
 def _people(facts: JudgementFacts, found: HumanAgreement) -> Iterator[Block]:
