@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from luthier.endpoints import Endpoint, Engine, Journal
 from luthier_local import Fault, LocalServer
 from tests.batches.asker import PURPOSE, ask, requests
@@ -16,6 +18,8 @@ def test_a_batch_is_listed_until_it_is_cancelled(run: Run, endpoint: Endpoint, s
     engine.close()
     listed = run("batches", "list").out
     assert listed.startswith(f"{batch.token}  {PURPOSE}: {batch.batch_id} at {endpoint.address}: ")
+    [told] = json.loads(run("batches", "list", "--json").out)
+    assert (told["token"], told["lines"], told["endpoint"]["base_url"]) == (batch.token, 3, server.base_url)
     cancelled = run("batches", "cancel", batch.token)
     assert cancelled.code == 0 and "cancelled, 0 of 3 answered" in cancelled.out
     assert run("batches", "list").out == "no batch is open\n"

@@ -82,7 +82,8 @@ def test_a_deployment_from_its_first_answer_to_its_end(run: Run, port: int, tmp_
     assert updated.code == 0, updated.err
     assert predictions_for(f"http://127.0.0.1:{port}", row, key=key)[0]["label"] == "bad"
 
-    assert run("deploy", "rollback", "mood").code == 0
+    back = json.loads(run("deploy", "rollback", "mood", "--json").out)
+    assert (back["status"], back["revision"]) == ("serving", 1)
     assert predictions_for(f"http://127.0.0.1:{port}", row, key=key)[0]["label"] == "good"
 
     assert write_kept_runs() == 0

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from luthier.cli.options import Json
+
 __all__ = ["batches"]
 
 batches = typer.Typer(
@@ -17,12 +19,16 @@ batches = typer.Typer(
 
 
 @batches.command("list")
-def show() -> None:
+def show(json: Json = False) -> None:
     """Print the batches whose answers are still to come, as they were when they were last looked at."""
+    from luthier.cli.printing import print_json
     from luthier.endpoints import open_batches
     from luthier.terminals import visible
 
     found = open_batches()
+    if json:
+        print_json([batch.document() for batch in found])
+        return
     for batch in found:
         print(visible(f"{batch.token}  {batch.purpose}: {batch.summary}"))
     if not found:
@@ -35,13 +41,18 @@ def cancel(
     forget: Annotated[
         bool, typer.Option("--forget", help="Do not ask the service; what it has answered is lost.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Cancel a batch. What the service has answered until then is billed, and is kept."""
+    from luthier.cli.printing import print_json
     from luthier.endpoints import cancel_batch
     from luthier.errors import Partial
     from luthier.terminals import visible
 
     batch = cancel_batch(token, forget=forget)
-    print(visible(batch.summary))
+    if json:
+        print_json(batch.document())
+    else:
+        print(visible(batch.summary))
     if batch.is_open:
         raise Partial("the service is still ending it. Type the same again in some minutes to collect its answers.")

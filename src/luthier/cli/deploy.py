@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from luthier.cli.options import EndpointFile, Json, Yes
 from luthier.cli.serve import DEFAULT_PORT, Budget, Host, Keys, ModelUri, NoKey, Rows, Timeout, Trust, agreed_endpoint
+
+if TYPE_CHECKING:
+    from luthier.api import Deployment
 
 __all__ = ["deploy"]
 
@@ -176,22 +180,19 @@ def rollback(
     to: Annotated[
         int | None, typer.Option("--to", metavar="REVISION", help="Revision to go back to; the one before by default.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Go back to an earlier revision of a deployment."""
-    from luthier import api
-
-    print(api.deployment(name).rollback(to))
+    _change(name, lambda found: found.rollback(to), json)
 
 
 @deploy.command()
-def stop(name: Name) -> None:
+def stop(name: Name, json: Json = False) -> None:
     """Stop a deployment, and keep it.
 
     The requests it is answering are finished. `luthier deploy MODEL_URI` starts it again.
     """
-    from luthier import api
-
-    print(api.deployment(name).stop())
+    _change(name, lambda found: found.stop(), json)
 
 
 @deploy.command()
@@ -204,3 +205,15 @@ def delete(
 
     agree(f"Delete {name} with its revisions, keys and log?", yes=yes)
     print(api.deployment(name).delete())
+
+
+def _change(name: str, act: Callable[[Deployment], str], json: bool) -> None:
+    from luthier import api
+    from luthier.cli.printing import print_json
+
+    found = api.deployment(name)
+    said = act(found)
+    if json:
+        print_json(found.to_document())
+    else:
+        print(said)

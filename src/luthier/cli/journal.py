@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from luthier.cli.options import Json
+
 __all__ = ["journal"]
 
 journal = typer.Typer(
@@ -25,11 +27,17 @@ def path() -> None:
 
 
 @journal.command()
-def size() -> None:
+def size(json: Json = False) -> None:
     """Print how many answers it holds and what they cost."""
+    from dataclasses import asdict
+
+    from luthier.cli.printing import print_json
     from luthier.endpoints import Journal, dollars
 
     kept = Journal.from_environment().size()
+    if json:
+        print_json(asdict(kept))
+        return
     paid = dollars(kept.cost_usd)
     print(f"{kept.answers:,} answers, {kept.failures:,} failures, {kept.bytes / 1e6:.1f} MB; {paid} paid")
 

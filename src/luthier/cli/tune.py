@@ -143,21 +143,21 @@ def attach(
 
 
 @tune.command()
-def cancel(job: JobId, endpoint: At = None) -> None:
+def cancel(job: JobId, endpoint: At = None, json: Json = False) -> None:
     """Cancel a job. Returns when the service has confirmed it."""
-    _change(job, endpoint, lambda owned: owned.cancel())
+    _change(job, endpoint, lambda owned: owned.cancel(), json)
 
 
 @tune.command()
-def pause(job: JobId, endpoint: At = None) -> None:
+def pause(job: JobId, endpoint: At = None, json: Json = False) -> None:
     """Pause a job. Returns when the service has confirmed it."""
-    _change(job, endpoint, lambda owned: owned.pause())
+    _change(job, endpoint, lambda owned: owned.pause(), json)
 
 
 @tune.command()
-def resume(job: JobId, endpoint: At = None) -> None:
+def resume(job: JobId, endpoint: At = None, json: Json = False) -> None:
     """Resume a paused job. Returns when the service has confirmed it."""
-    _change(job, endpoint, lambda owned: owned.resume())
+    _change(job, endpoint, lambda owned: owned.resume(), json)
 
 
 @tune.command()
@@ -247,10 +247,10 @@ def print_job(job: Job, json: bool) -> None:
     print_end()
 
 
-def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job]) -> None:
+def _change(job: str, endpoint: Path | None, act: Callable[[Job], Job], json: bool) -> None:
     from luthier import api
 
-    print_job(act(api.attach_job(job, endpoint=_endpoint(endpoint))), json=False)
+    print_job(act(api.attach_job(job, endpoint=_endpoint(endpoint))), json)
 
 
 def _endpoint(file: Path | None, spec: str | None = None) -> Any:

@@ -10,9 +10,10 @@ engine asks it meanwhile.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from luthier.errors import UserError
@@ -102,6 +103,10 @@ class StoredBatch:
         """Where it is and how far it has come, in one line."""
         status = self.status or {"writing": "being written", "written": "not sent yet"}.get(self.state, self.state)
         return f"{self.name} at {self.address}: {status}, {self.completed:,} of {self.lines:,} answered"
+
+    def document(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self) | {"endpoint": json.loads(self.endpoint)}
 
 
 COLUMNS = tuple(column.name for column in fields(StoredBatch))
