@@ -174,3 +174,18 @@ def test_autologging_stays_off_until_the_last_of_several_has_ended() -> None:
     go.set()
     thread.join()
     assert not off()
+
+
+def test_mlflow_evaluates_the_table_that_a_model_scored(board: lt.Board) -> None:
+    model, test = board.best.log(), rows(24)
+    scored = model.score(test.drop(columns="label"))
+    found = mlflow.models.evaluate(
+        data=scored.assign(truth=test["label"].astype(str), label=scored["label"].fillna("none")),
+        targets="truth",
+        predictions="label",
+        model_type="classifier",
+        model_id=model.model_id,
+    )
+    assert found.metrics["accuracy_score"] == board.frame.set_index("name").loc["plain", "accuracy"]
+    linked = mlflow.get_logged_model(str(model.model_id)).metrics
+    assert "accuracy_score" in {metric.key for metric in linked}
