@@ -16,6 +16,7 @@ import pytest
 from mlflow.entities import Run
 
 import luthier as lt
+from luthier.engine.progress import TerminalProgress
 from luthier.errors import ModelError
 from luthier.tuning.job_runs import TUNE_TAGS, run_of_job
 from luthier.tuning.timing import Timing
@@ -79,6 +80,25 @@ def test_two_imports_at_the_same_moment_make_one_run_of_each_job(account: Accoun
     file = account.write_endpoint(tmp_path / "account.yaml")
     both = [start(file, store) for _ in range(2)]
     assert {process.wait(PATIENCE_SECONDS) for process in both} == {3}
+    assert len(by_job(runs())) == len(runs()) == len(JOBS)
+
+
+def test_an_import_on_another_machine_meanwhile_makes_no_second_run(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meanwhile(TerminalProgress):
+        """Once the first job is written, another machine, which has a lock of its own, imports the same account."""
+
+        began = False
+
+        def working(self, what: str, done: float, total: float | None, said: str) -> None:
+            if what == "importing" and done == 1 and not self.began:
+                self.began = True
+                with monkeypatch.context() as there:
+                    there.setenv("LUTHIER_HOME", str(tmp_path / "elsewhere"))
+                    setup(account).run()
+
+    setup(account, progress=Meanwhile("importing")).run()
     assert len(by_job(runs())) == len(runs()) == len(JOBS)
 
 

@@ -25,6 +25,9 @@ from luthier.tuning.tuners.tuner import JobState, Tuner
 __all__ = ["BroughtJob", "JobWriter"]
 
 
+MEANWHILE = "another import makes its run at this moment"
+
+
 @dataclass(frozen=True)
 class BroughtJob:
     """A job whose run is up to date.
@@ -85,6 +88,8 @@ class JobWriter:
         happened: Happened = "new" if run is None else "updated"
         if self._write:
             try:
+                if run is None and (made := self._runs.made_meanwhile(job)) is not None:
+                    return BroughtJob(job, _item(job, "unchanged", made, MEANWHILE), made)
                 if run is None:
                     place, experiment = self._tuner.place, self._experiment_of(recipe)
                     run = take_over(job, place, recipe.spec, experiment, {"imported": _now()})

@@ -19,6 +19,7 @@ class PlaceRuns:
     """
 
     def __init__(self, place: str) -> None:
+        self._place = place
         self._by_job: dict[str, TuneRun] = {}
         self._by_token: dict[str, TuneRun] = {}
         # Where a job has two runs, the one that bought it counts.
@@ -32,6 +33,11 @@ class PlaceRuns:
     def of(self, job: JobState) -> TuneRun | None:
         """The run of a job, if there is one."""
         return self._by_job.get(job.id) or (None if job.token is None else self._by_token.get(job.token))
+
+    def made_meanwhile(self, job: JobState) -> TuneRun | None:
+        """The run that an import on another machine has made of a job since this object was made, if there is one."""
+        # No condition of a search can hold a quotation mark.
+        return None if "'" in job.id else next(iter(runs_at(self._place, job.id)), None)
 
     def why_left(self, job: JobState, *, wants_recipe: bool = False) -> str | None:
         """Why nothing needs to be read of a job, empty where its run is whole; `None` where it must be read.

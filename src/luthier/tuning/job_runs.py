@@ -213,9 +213,12 @@ def runs_of_digest(experiment_id: str | None, digest: str) -> list[TuneRun]:
     return sorted(found, key=lambda run: (run.attempt, run.started))
 
 
-def runs_at(place: str) -> list[TuneRun]:
-    """The runs of a service's jobs, oldest first."""
-    return sorted(_search(f"tags.`{TUNE_TAGS['place']}` = '{place}'"), key=lambda run: (run.started, run.run_id))
+def runs_at(place: str, job: str | None = None) -> list[TuneRun]:
+    """The runs of a service's jobs, or of one of them, oldest first."""
+    condition = f"tags.`{TUNE_TAGS['place']}` = '{place}'"
+    if job is not None:
+        condition += f" AND tags.`{TUNE_TAGS['job']}` = '{job}'"
+    return sorted(_search(condition), key=lambda run: (run.started, run.run_id))
 
 
 def tune_runs() -> list[TuneRun]:
