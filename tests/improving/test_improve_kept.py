@@ -6,10 +6,12 @@ import mlflow
 import pytest
 
 import luthier as lt
-from luthier.endpoints import Engine, Journal
+from luthier.endpoints import Engine, Journal, RunOptions
+from luthier.history.artifacts import improvement_of
 from luthier.history.run_report import page_of_run
 from luthier.history.runs import run_with_id, runs_beneath
 from luthier.history.spending import spending_of
+from luthier.improving.improve_setup import ImproveSetup
 from luthier.reporting.markdown import page_markdown
 from tests.improving.scripted_prompts import scripted_models, texts, truths_of
 
@@ -58,3 +60,23 @@ def test_a_search_is_found_again_in_mlflow() -> None:
     name, _, version = found.prompt_uri.removeprefix("prompts:/").partition("/")
     tags = mlflow.genai.load_prompt(f"prompts:/{name}/{version}").tags
     assert tags["luthier.prompt_how"] == found.facts.prompt(found.best.name).how and "luthier.prompt_parent" in tags
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store")
+def test_each_round_is_kept_when_it_ends() -> None:
+    train, fresh = texts(60, 5), texts(40, 5, first=1000)
+    engine = Engine(Journal.in_memory())
+    kept: list[int] = []
+
+    def told(_: str) -> None:
+        [run] = mlflow.search_runs(
+            search_all_experiments=True, filter_string="tags.`luthier.kind` = 'improve'", output_format="list"
+        )
+        kept.append(len(improvement_of(run_with_id(run.info.run_id)).prompts))
+
+    with scripted_models(truths_of(train, fresh), ("carefully", "overall"), 0.2) as models:
+        setup = ImproveSetup(models.prompt(), train, fresh, by=["examples"], rows=30, rounds=1)
+        setup.run(RunOptions.within(0.5, engine=engine), told=told)
+    engine.close()
+    assert kept[0] == 1 and kept[1] > 1

@@ -82,6 +82,12 @@ class ImproveRun:
         }
         self._run.log_params({key: value for key, value in given.items() if value is not None})
 
+    def keep_so_far(self) -> None:
+        """Keeps the prompts measured so far with their page, so that a search that is killed leaves them."""
+        assert self._run is not None
+        self._run.tag(TAGS["partial"], "true")
+        self._write(self._run, facts_of(self._inputs, self._search, self._options, None))
+
     def finished(self, fresh: FreshMeasurement) -> Improvement:
         """Keeps everything, and gives it back."""
         facts, specs = self._keep(fresh)
@@ -124,12 +130,15 @@ class ImproveRun:
         children = {one.spec.name: self._log_prompt(one, specs, facts, fresh) for one in search.in_order}
         prompts = tuple(replace(one, run_id=children[one.name]) for one in facts.prompts)
         facts = replace(facts, prompts=prompts)
-        run.log_text(json.dumps(facts.to_document(), ensure_ascii=False, indent=1), KEPT)
         run.tag(TAGS["partial"], str(fresh is None).lower())
-        run.describe(listed(improvement_sentences(facts)))
-        run.log_page(improvement_page(facts))
+        self._write(run, facts)
         self._is_kept = True
         return facts, specs
+
+    def _write(self, run: MlflowRun, facts: ImprovementFacts) -> None:
+        run.log_text(json.dumps(facts.to_document(), ensure_ascii=False, indent=1), KEPT)
+        run.describe(listed(improvement_sentences(facts)))
+        run.log_page(improvement_page(facts))
 
     def _log_prompt(
         self, one: TriedPrompt, specs: Mapping[str, Prompt], facts: ImprovementFacts, fresh: FreshMeasurement | None

@@ -174,8 +174,13 @@ class ImproveSetup:
             run.open()
             if self._lacks_writer:
                 search.note(NO_WRITER)
-            told(self.said_so_far())
-            search.run(self.inputs.proposers, self.inputs.rounds, lambda: told(self.said_so_far()))
+
+            def measured() -> None:
+                run.keep_so_far()
+                told(self.said_so_far())
+
+            measured()
+            search.run(self.inputs.proposers, self.inputs.rounds, measured)
             finalists = finalists_of(search)
             told(f"rounds ended: {search.ended}")
             fresh = measure_finalists(search, finalists, self.inputs.fresh, self.inputs.metric, options)
