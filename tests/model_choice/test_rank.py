@@ -215,6 +215,24 @@ def test_a_model_that_takes_no_temperature_is_asked_without_one(service: Service
     assert not found.failed
 
 
+@pytest.mark.parametrize("race", [False, True])
+def test_a_comparison_with_several_models_asks_it_without_one_too(service: Service, engine: Engine, race: bool) -> None:
+    service.thinking.add("sharp")
+    words = dict(zip("12345", WORDS, strict=True))
+    specs = [
+        lt.Prompt(
+            stars(), template, answer={"method": "text", "words": words}, endpoint=service.place(model)["endpoint"],
+            name=name,
+        )
+        for name, template, model in (("short", "{{ text }}", "dull"), ("long", "Review: {{ text }}", "sharp"))
+    ]  # fmt: skip
+    board = lt.compare(specs, reviews(60), models=["sharp", "dull"], race=race, engine=engine)
+    assert not board.leaderboard.missing
+    found = {result.spec.name: result.spec for result in (*board.results, *board.stopped_results)}
+    temperatures = {name: spec.decoding.temperature for name, spec in found.items() if isinstance(spec, lt.Prompt)}
+    assert temperatures == {"short@sharp": None, "long@sharp": None, "short@dull": 0.0, "long@dull": 0.0}
+
+
 def test_a_recipe_that_embeds_asks_each_model_that_embeds(
     store: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

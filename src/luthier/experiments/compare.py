@@ -19,7 +19,7 @@ from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.labelled_tables import labelled_tables, leak_of
 from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.race import RacedSpecs, RaceSetup
-from luthier.experiments.spec_results import answer_rows
+from luthier.experiments.spec_results import answer_rows, without_temperature
 from luthier.experiments.table_run import TableRun, fails_alone, in_order, showing, without_name
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.reporting.across_report import across_page, across_sentences
@@ -242,11 +242,14 @@ class ComparisonSetup:
             try:
                 with showing(options[0], live, f"{spec.name}: fitting") as progress:
                     own = replace(options[0], progress=progress)
-                    fits[spec.name] = fits.get(spec.name) or fit_on(
-                        spec, self.training[spec.name], own, tracker=tracker
-                    )
-                    if BETWEEN in spec.name:
-                        answer_rows(fits[spec.name], self.race.first_rows().take([0]), own)
+                    try:
+                        self._begin(spec, fits, own, tracker)
+                    except EndpointError as error:
+                        milder = without_temperature(spec, error)
+                        if milder is None:
+                            raise
+                        fits.pop(spec.name, None)
+                        self._begin(milder, fits, own, tracker)
             except EndpointError as error:
                 if not fails_alone(spec, error):
                     raise
@@ -258,6 +261,13 @@ class ComparisonSetup:
             raise refused[0]
         race = self.race if not refused else self.race.without(missing)
         return race.run(fits, options, partial(showing, options[0], live), answered)
+
+    def _begin(self, spec: Spec, fits: dict[str, Fitted], options: RunOptions, tracker: Tracker) -> None:
+        """Fits a spec for a race; a model in place of its own is asked a row, to find out whether it takes part."""
+        assert self.race is not None
+        fits[spec.name] = fits.get(spec.name) or fit_on(spec, self.training[spec.name], options, tracker=tracker)
+        if BETWEEN in spec.name:
+            answer_rows(fits[spec.name], self.race.first_rows().take([0]), options)
 
     @property
     def title(self) -> str:

@@ -6,17 +6,20 @@ import math
 from collections.abc import Mapping
 
 from luthier.engine.options import RunOptions
+from luthier.errors import EndpointError
 from luthier.evaluation.leaderboard import Candidate
 from luthier.evaluation.resampling import Interval
 from luthier.experiments.answer_tables import answers_table
 from luthier.experiments.board import SpecResult
 from luthier.experiments.labelled_tables import LabelledTable, Leak
-from luthier.spec import Fitted
+from luthier.spec import Fitted, Spec
+from luthier.tasks.crossed_names import BETWEEN
 from luthier.tasks.task import Rows
+from luthier.techniques import Prompt
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.stores import no_autologging
 
-__all__ = ["answer_rows", "candidate_of", "log_result"]
+__all__ = ["answer_rows", "candidate_of", "log_result", "without_temperature"]
 
 
 def answer_rows(fitted: Fitted, rows: Rows, options: RunOptions) -> SpecResult:
@@ -29,6 +32,25 @@ def answer_rows(fitted: Fitted, rows: Rows, options: RunOptions) -> SpecResult:
     with no_autologging():
         predictions = options.asking_engine().drive(fitted.predict(rows), fitted.spec.endpoint, options)
     return SpecResult(fitted, tuple(predictions), rows)
+
+
+def without_temperature(spec: Spec, error: EndpointError) -> Spec | None:
+    """The prompt without a temperature, where a model that stands in for its own may have refused that it sends one.
+
+    The spec is one for all models, so its author cannot leave the temperature out for the one that refuses it.
+
+    Args:
+        spec: what was asked.
+        error: why it was refused.
+    """
+    if error.cause != "parameter" or BETWEEN not in spec.name or not isinstance(spec, Prompt):
+        return None
+    if spec.decoding.temperature is None:
+        return None
+    milder = spec.with_settings({"decoding.temperature": None})
+    if spec.grid_point is not None:
+        milder.mark_grid_point(spec.grid_point)
+    return milder
 
 
 def candidate_of(result: SpecResult, leak: Leak | None = None) -> Candidate:
