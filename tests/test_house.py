@@ -21,7 +21,7 @@ SOURCE = Path(luthier.__file__).parent
 # Lowest first. Rooms on one floor do not import each other.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"home", "on_demand", "processes"},
+    {"home", "on_demand", "processes", "truncation"},
     {"documents", "journal", "outputs", "terminals"},
     {"tables"},
     {"tasks", "model_names"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import SpecError, UserError
+from luthier.truncation import truncated
 
 __all__ = ["MOST_CHARACTERS", "MOST_DEPTH", "MOST_NODES", "described", "parse_yaml", "path_of", "read_yaml"]
 
@@ -106,7 +107,7 @@ def described(given: Any) -> str:
     if given is None:
         return "None"
     said = repr(given) if isinstance(given, str | int | float | bool) else "a value"
-    return f"{said if len(said) <= 40 else said[:39] + '…'} ({type(given).__name__})"
+    return f"{truncated(said, 40)} ({type(given).__name__})"
 
 
 @cache

@@ -11,7 +11,8 @@ from luthier.errors import DataError, SpecError
 from luthier.spec import Fitted
 from luthier.tasks.task import Rows, Task
 from luthier.techniques import read_fitted
-from luthier.techniques.baseline import Baseline, fit_sklearn
+from luthier.techniques.baseline import Baseline
+from luthier.techniques.heads.label_words import fit_sklearn
 from tests.conversing import MOOD, STARS, hold, rows, silence
 from tests.work import python_calls
 
@@ -126,7 +127,7 @@ def test_a_served_row_does_not_rebuild_the_model() -> None:
     fitted = fitted_on(reviews(500, STARS), STARS)
     one = rows("word1 word2")
     calls = python_calls(lambda: [hold(fitted.predict(one), silence) for _ in range(50)])
-    assert calls["Baseline.predict"] == 50 and calls["_Words.__init__"] == 1
+    assert calls["Baseline.predict"] == 50 and calls["LabelWords.__init__"] == 1
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from luthier.evaluation.statistics import (
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows, Task
 from luthier.tasks.types import Plots
+from luthier.truncation import one_line
 
 __all__ = ["MeasuredOnce", "build_leaderboard", "metrics_of", "plots_of"]
 
@@ -308,11 +309,7 @@ def constant_rows(
     nothing = Prediction(None, "empty")
     value = answer.value
     written = f"{value:.4g}" if isinstance(value, float) else "" if value is None else task.kind.written(value)
-    said = " ".join(written.split())
-    if not said:
-        said = "nothing"
-    elif len(said) > LONGEST_CONSTANT:
-        said = f"{said[: LONGEST_CONSTANT - 1]}…"
+    said = one_line(written, LONGEST_CONSTANT) or "nothing"
     candidate = Candidate(
         name=f"always {said}",
         technique="majority",

@@ -11,15 +11,11 @@ from luthier.errors import UserError
 from luthier.experiments.try_records import Tried
 from luthier.experiments.try_report import tried_html, tried_text
 from luthier.tasks.task import Task
+from luthier.truncation import one_line
 
 __all__ = ["TriedRow", "frame_records", "template_diff"]
 
 LONGEST_TITLE = 90
-
-
-def _cut(text: str) -> str:
-    said = " ".join(text.split())
-    return said if len(said) <= LONGEST_TITLE else f"{said[: LONGEST_TITLE - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,10 @@ class TriedRow:
     @property
     def title(self) -> str:
         """Which row it is, in a line."""
-        truth = "" if self.truth is None else f" ({self.task.label} is {_cut(self.task.kind.written(self.truth))})"
-        said = _cut(self.text)
+        truth = ""
+        if self.truth is not None:
+            truth = f" ({self.task.label} is {one_line(self.task.kind.written(self.truth), LONGEST_TITLE)})"
+        said = one_line(self.text, LONGEST_TITLE)
         return f"{'' if self.number is None else f'row {self.number:,}: '}{said or '(no text)'}{truth}"
 
     @property

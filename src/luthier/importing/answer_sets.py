@@ -16,6 +16,7 @@ from luthier.tasks.labels.closed_set import ClosedSet
 from luthier.tasks.spellings import number_of, spelling
 from luthier.tasks.task import Task
 from luthier.techniques.prompt.settings import Method
+from luthier.truncation import one_line
 
 __all__ = ["AnswerSet", "UnreadableRecipe", "answer_set", "task_of_labels"]
 
@@ -240,5 +241,4 @@ def _words(
 
 
 def _quote(answer: str) -> str:
-    flat = " ".join(answer.split())
-    return repr(flat if len(flat) <= 40 else flat[:39] + "…")
+    return repr(one_line(answer, 40))

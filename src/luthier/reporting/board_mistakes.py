@@ -16,6 +16,7 @@ from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import with_article
 from luthier.tasks.task import Rows
 from luthier.tasks.types import TaskType
+from luthier.truncation import one_line, truncated
 
 __all__ = ["mistakes_section"]
 
@@ -137,8 +138,9 @@ def _entry(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    said = " ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return said if len(said) <= LONGEST_LINE else f"{said[: LONGEST_LINE - 1]}…"
+    if isinstance(value, str):
+        return one_line(value, LONGEST_LINE)
+    return truncated(json.dumps(value, ensure_ascii=False), LONGEST_LINE)
 
 
 def _notes(board: Leaderboard, shown: Sequence[Entry], wrong: Wrong, drawn: Sequence[AnsweredRow]) -> Iterator[str]:

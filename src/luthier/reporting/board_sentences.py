@@ -13,6 +13,7 @@ from luthier.reporting.numbers import interval, number, printable
 from luthier.reporting.short_names import short_names
 from luthier.tasks.prediction import State
 from luthier.tasks.spellings import with_article
+from luthier.truncation import truncated
 
 __all__ = ["headline_metrics", "in_words", "named", "sentences", "unlabelled_share", "with_short_names"]
 
@@ -119,8 +120,7 @@ def _sentences(board: Leaderboard) -> Iterator[str]:
     if any(entry.from_journal_share for entry in board.entries):
         yield "Answers from the journal cost nothing now; the cost and latency shown are those of the original calls."
     for name, why in list(board.missing.items())[:NAMED]:
-        said = why.rstrip(".") if len(why) <= LONGEST_REASON else f"{why[: LONGEST_REASON - 1]}…"
-        yield f"Missing is {name}: {said}."
+        yield f"Missing is {name}: {truncated(why, LONGEST_REASON).rstrip('.')}."
     if len(board.missing) > NAMED:
         yield f"{len(board.missing) - NAMED} further specs are missing too."
     for entry in board.entries:

@@ -29,6 +29,7 @@ from luthier.evaluation.explanations import Explanation
 from luthier.tables.cells import utf8_safe
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.task import Rows, Task
+from luthier.truncation import truncated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,7 +260,7 @@ def _texts(cells: Sequence[str | None], always: bool) -> KeptColumn | str:
     texts = [cell or MISSING for cell in cells]
     counts = Counter(texts)
     if always:
-        texts = [text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…" for text in texts]
+        texts = [truncated(text, LONGEST_VALUE) for text in texts]
         counts = Counter(texts)
     elif len(counts) == 1:
         return "as they have one value throughout"

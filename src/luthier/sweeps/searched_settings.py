@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from luthier.documents import described
 from luthier.errors import SpecError
 from luthier.spec.setting_paths import plain_value
+from luthier.truncation import one_line
 
 __all__ = ["EXPONENT", "SearchedSetting", "read_setting"]
 
@@ -62,7 +63,9 @@ class SearchedSetting:
         # Optuna cannot tell 1 from true.
         if short and len(set(self.values)) == len(self.values):
             return self.values
-        return tuple(f"{place}: {_beginning(value)}" for place, value in enumerate(self.values, start=1))
+        return tuple(
+            f"{place}: {one_line(str(value), LONGEST_NAME)}" for place, value in enumerate(self.values, start=1)
+        )
 
     @cached_property
     def distribution(self) -> BaseDistribution:
@@ -286,8 +289,3 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _is_short(text: str) -> bool:
     return len(text) <= LONGEST_NAME and "\n" not in text
-
-
-def _beginning(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from luthier.tasks.json_objects import MOST_READ
+from luthier.truncation import one_line
 
 __all__ = ["listed_labels", "short"]
 
@@ -23,8 +24,8 @@ def short(text: str) -> str:
         >>> short("It is  4." + chr(0x202E)), len(short("4" * 1000))
         ("'It is 4.\\\\u202e'", 82)
     """
-    room, flat = LONGEST_SHOWN, " ".join(text[:MOST_READ].split())
-    while len(shown := repr(flat if len(flat) <= room else flat[: room - 1] + "…")) > LONGEST_ESCAPED:
+    room = LONGEST_SHOWN
+    while len(shown := repr(one_line(text[:MOST_READ], room))) > LONGEST_ESCAPED:
         room //= 2
     return shown
 

@@ -204,7 +204,7 @@ class Decision(Spec):
             DataError: the table lacks a column.
         """
         notes = [*self.notes(), *calibration_note(self.calibration_rows)]
-        return preview_rows(self, rows, self.adapter({}).request, notes)
+        return preview_rows(self, rows, notes, self.adapter({}).request)
 
     def adapter(self, state: Mapping[str, Any]) -> DecisionAdapter:
         """Writes the request of a row and reads its answer, with the calibration in a fitted state."""

@@ -112,9 +112,8 @@ def calibration_note(count: int) -> list[str]:
 def preview_rows(
     spec: Spec,
     table: pd.DataFrame,
-    request: Callable[[Mapping[str, Any]], Request],
     notes: Sequence[str],
-    *,
+    request: Callable[[Mapping[str, Any]], Request],
     also: Callable[[Mapping[str, Any]], Request] | None = None,
 ) -> Preview:
     """The first requests of the rows of a table.
@@ -122,8 +121,8 @@ def preview_rows(
     Args:
         spec: the recipe; it has an endpoint.
         table: the rows to show.
-        request: makes the request of a row.
         notes: what to know before paying.
+        request: makes the request of a row.
         also: makes the second request of a row, if it has one.
 
     Raises:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from luthier.tasks.task import Rows
+from luthier.truncation import one_line
 
 __all__ = ["PreflightFinding", "RowExcerpt", "excerpts", "truth_key"]
 
@@ -40,18 +41,13 @@ def excerpts(table: str, rows: Rows, positions: Iterable[int]) -> tuple[RowExcer
     found = []
     for position in [*positions][:MOST_ROWS]:
         text, truth = rows.texts[position] or "", truth_key(rows.labels[position])
-        found.append(RowExcerpt(table, position + 1, _short(text), _short(truth)))
+        found.append(RowExcerpt(table, position + 1, one_line(text, LONGEST_SHOWN), one_line(truth, LONGEST_SHOWN)))
     return tuple(found)
 
 
 def truth_key(truth: Any) -> str:
     """A truth as text, equal for equal ones: labels as they are, other values as JSON."""
     return truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False, sort_keys=True)
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= LONGEST_SHOWN else flat[: LONGEST_SHOWN - 1] + "…"
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,27 @@
-"""The head of an embedding spec: the classifier on top of the vectors, its settings and how it is fitted."""
+"""The head of an embedding spec: its settings, and what a head has to do for the rows of a task type."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from luthier.providers.exchange import Conversation
+from luthier.spec import Fitted, Spec
 from luthier.spec.setting_paths import SHORT_FORMS, SettingsBlock
-from luthier.tasks.labels.deciding import Objective
-from luthier.techniques.heads.automl import check_parts, search_estimators
-from luthier.techniques.heads.learners import EstimatorChoice, TrainedModel
-from luthier.techniques.heads.probabilities import HeadScorer
-from luthier.techniques.heads.training_set import TrainingSet
-from luthier.techniques.heads.trials import Trial, TrialRunner, plain, run_paths
+from luthier.tasks.prediction import CallRecord, Prediction
+from luthier.tasks.task import Rows, Task
+from luthier.techniques.heads.row_texts import RowTexts
 
-__all__ = ["FOR_PAIRS", "Head", "HeadMethod", "FittedHead", "fit_head"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["FOR_PAIRS", "Head", "HeadMethod", "LearnedHead", "VectorHead", "refused_of_single_texts"]
 
 HeadMethod = Literal["logistic", "ordinal", "regression", "automl", "cosine", "isotonic"]
 
@@ -26,23 +29,6 @@ FOR_PAIRS: tuple[HeadMethod, ...] = ("cosine", "isotonic", "regression")
 """For pairs of texts; the others choose among labels."""
 
 DEFAULT_TRIALS = 30
-
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Inverse regularisation of logistic regressions on standardised vectors, from strong to weak."""
-
-PENALTIES = (10_000.0, 3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0)
-"""Of ridge regression, likewise."""
-
-PATHS: Mapping[str, tuple[tuple[EstimatorChoice, ...], ...]] = {
-    "logistic": tuple(
-        tuple(
-            EstimatorChoice("logistic", "classifier", {"C": strength, "class_weight": weight}) for strength in STRENGTHS
-        )
-        for weight in (None, "balanced")
-    ),
-    "ordinal": (tuple(EstimatorChoice("ordinal", "ordinal", {"C": strength}) for strength in STRENGTHS),),
-    "regression": (tuple(EstimatorChoice("ridge", "regressor", {"alpha": penalty}) for penalty in PENALTIES),),
-}
 
 
 class Head(SettingsBlock):
@@ -79,49 +65,55 @@ class Head(SettingsBlock):
 
 
 @dataclass(frozen=True)
-class FittedHead:
-    """A fitted head: the best trial, its estimator trained on all rows, and a record of each trial, in order."""
+class LearnedHead:
+    """What a head learned, as a fitted spec keeps it.
 
-    won: Trial
-    trained: TrainedModel
-    thresholds: tuple[float, ...] | None
-    """Between the labels it was trained on, on the scale of their values; for objective `qwk`."""
-    trials: tuple[dict[str, Any], ...]
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What is needed to read the model, as JSON values."""
-        choice = self.won.choice
-        return {
-            "estimator": choice.estimator,
-            "as": choice.output,
-            "settings": plain(choice.settings),
-            "spread": self.won.spread,
-        }
-
-
-def fit_head(
-    head: Head,
-    training_set: TrainingSet,
-    objective: Objective | None,
-    seed: int,
-    clock: Callable[[], float] = time.monotonic,
-) -> Conversation[FittedHead]:
-    """Chooses the head's settings by cross-validation on the training rows, then trains it on all of them.
-
-    Trials are scored by the objective; `clock` gives monotonic seconds.
+    Attributes:
+        arrays: the weights.
+        trials: a record of each trial, in order; JSON values.
+        notes: what a reader of the figures should know.
+        state: what else is needed to answer; JSON values.
+        files: boosters in their own format.
     """
-    scorer = HeadScorer(training_set.values, objective)
-    runner = TrialRunner(training_set, scorer, seed, "AutoML" if head.method == "automl" else "head", clock)
-    if head.method == "automl":
-        check_parts()
-        yield from search_estimators(runner, trials=head.most_trials, seconds=head.seconds)
-    else:
-        yield from run_paths(runner, PATHS[head.method])
-    trained = yield from runner.train_best()
-    won = runner.best
-    assert won is not None
-    thresholds = (
-        None if won.score is None else scorer.thresholds(training_set.targets[training_set.judged], won.probabilities)
-    )
-    return FittedHead(won, trained, thresholds, tuple(runner.trials))
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    trials: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+    state: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class VectorHead(Protocol):
+    """Answers the rows of one task type from the vectors of their texts.
+
+    `vectors` has an array per text of a row, of shape (rows, dimensions).
+    """
+
+    def refusal(self, method: HeadMethod, task: Task) -> str | None:
+        """Why this method cannot answer the task; `None` if it can."""
+
+    def training_rows(self, spec: Spec, rows: Rows | None) -> tuple[list[RowTexts], list[Any]]:
+        """Texts and truths of the training rows that have all of them.
+
+        Raises:
+            SpecError: there are no training rows.
+            DataError: they lack a column, or their truths do not differ enough.
+        """
+
+    def can_learn(self, spec: Spec, truths: Sequence[Any]) -> bool:
+        """Whether the truths differ enough to learn from."""
+
+    def learn(
+        self, spec: Spec, head: Head, texts: Sequence[RowTexts], truths: Sequence[Any], vectors: Sequence[Floats]
+    ) -> Conversation[LearnedHead]:
+        """Fits the head on training rows; asks no model."""
+
+    def predictions(self, fitted: Fitted, vectors: Sequence[Floats], calls: Sequence[CallRecord]) -> list[Prediction]:
+        """One prediction per row; `calls` tells what the row's vectors cost."""
+
+
+def refused_of_single_texts(method: HeadMethod, task: Task) -> str | None:
+    """Why a task of single texts cannot be answered by this method; `None` unless it compares two."""
+    if method in ("cosine", "isotonic"):
+        return f"head {method} is for pairs of texts; task {task.name!r} is none of them"
+    return None

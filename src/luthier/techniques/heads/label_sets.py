@@ -1,22 +1,19 @@
-"""Heads for sets of labels: a logistic regression per label, and one threshold above which a label is given."""
+"""Sets of labels: a logistic regression per label, and one threshold above which a label is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.engine.report import call_record
-from luthier.errors import DataError, UnusableAnswers
-from luthier.providers.exchange import Answer, Conversation, ProgressEvent
-from luthier.spec import Fitted, Spec
+from luthier.errors import DataError
+from luthier.spec import Spec
 from luthier.tasks.labels.multilabel import MultiLabel
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.heads.learners import one_thread
+from luthier.techniques.heads.row_texts import RowTexts, labelled_texts
 from luthier.techniques.heads.training_set import FOLDS, assign_folds
-from luthier.techniques.training_rows import training_rows
-from luthier.techniques.vectors import TextVectors, without_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,16 +26,13 @@ __all__ = [
     "LabelWeights",
     "best_threshold",
     "fit_label_weights",
-    "fit_sets",
     "held_out_shares",
-    "predict_sets",
+    "label_notes",
     "set_predictions",
+    "sets_differ",
     "sets_kind",
     "training_sets",
 ]
-
-STRENGTHS = (0.003, 0.03, 0.3)
-"""Inverse regularisation on standardised vectors; the best on held-out rows is taken."""
 
 MOST_ITERATIONS = 300
 
@@ -53,22 +47,26 @@ def sets_kind(spec: Spec) -> MultiLabel:
     return kind
 
 
-def training_sets(spec: Spec, rows: Rows | None) -> tuple[list[str], list[list[str]]]:
+def training_sets(spec: Spec, rows: Rows | None) -> tuple[list[RowTexts], list[list[str]]]:
     """Texts and labels of the training rows that have both.
 
     Raises:
         SpecError: there are no training rows.
         DataError: they lack a column, or no label is true of some rows and not of others.
     """
-    rows = training_rows(spec, rows)
-    known = [(text, value) for text, value in zip(rows.texts, rows.labels, strict=True) if text and value is not None]
-    counts = [sum(label in value for _, value in known) for label in sets_kind(spec).labels]
-    if not any(0 < count < len(known) for count in counts):
+    texts, values = labelled_texts(spec, rows)
+    if not sets_differ(spec, values):
         raise DataError(
-            f"spec {spec.name!r} needs training rows that differ in their labels; of the {len(known)} rows there are, "
+            f"spec {spec.name!r} needs training rows that differ in their labels; of the {len(texts)} rows there are, "
             "each label is true of all or of none. Give more rows with --train."
         )
-    return [text for text, _ in known], [value for _, value in known]
+    return texts, values
+
+
+def sets_differ(spec: Spec, values: Sequence[Sequence[str]]) -> bool:
+    """Whether some label is true of some rows and not of others."""
+    counts = [sum(label in value for value in values) for label in sets_kind(spec).labels]
+    return any(0 < count < len(values) for count in counts)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def fit_label_weights(features: Any, truth: Truth, strength: float) -> LabelWeig
 
 
 def held_out_shares(
-    texts: Sequence[str], strata: Sequence[int], seed: int, shares_of: Any
+    texts: Sequence[RowTexts], strata: Sequence[int], seed: int, shares_of: Any
 ) -> tuple[Floats | None, npt.NDArray[np.intp]]:
     """Probabilities of rows that were not learned from, and which rows these are.
 
@@ -183,113 +181,8 @@ def set_predictions(spec: Spec, shares: Floats, threshold: float, calls: Sequenc
     ]
 
 
-def fit_sets(embedded: TextVectors, spec: Spec, rows: Rows | None) -> Conversation[Fitted]:
-    """Embeds the training texts, each once, and fits a regression per label on the vectors.
-
-    Raises:
-        SpecError: there are no training rows.
-        DataError: their labels do not differ.
-        UnusableAnswers: so many texts are refused that too few are left, or vectors differ in length.
-        Partial: some texts have no vector yet for a reason that may pass.
-    """
-    import numpy as np
-
-    from luthier.tasks.labels.multilabel_metrics import indicators
-
-    texts, values = training_sets(spec, rows)
-    assert rows is not None
-    distinct = list(dict.fromkeys(texts))
-    answers = yield [embedded.request(text) for text in distinct]
-    vectors, notes = embedded.read(distinct, answers)
-    known = [place for place, text in enumerate(texts) if text in vectors]
-    truth = indicators(sets_kind(spec).labels, [values[place] for place in known])
-    if notes and not (truth.any(axis=0) & ~truth.all(axis=0)).any():
-        raise UnusableAnswers(f"spec {spec.name!r}: {notes[0]} Too few are left to learn from: ask another model.")
-    features = np.array([vectors[texts[place]] for place in known], dtype=float)
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale < 1e-12] = 1.0
-    scaled = (features - mean) / scale
-    strata = sets_kind(spec).strata([values[place] for place in known])
-    trials: list[dict[str, Any]] = []
-    best: tuple[float, float, float] | None = None
-    for strength in STRENGTHS:
-        yield ProgressEvent("head", len(trials), len(STRENGTHS) + 1, f"logistic regression per label, C {strength:g}")
-
-        def shares_of(taught: Any, held: Any, strength: float = strength) -> Floats:
-            return fit_label_weights(scaled[taught], truth[taught], strength).shares(scaled[held])
-
-        shares, judged = held_out_shares([texts[i] for i in known], strata, spec.seed, shares_of)
-        threshold, score = best_threshold(truth[judged], shares)
-        if best is None or (score is not None and score > best[0]):
-            best = (score or 0.0, strength, threshold)
-        settings = {"C": strength}
-        trials.append(
-            {
-                "trial": len(trials) + 1,
-                "estimator": "logistic per label",
-                "as": "classifier",
-                "settings": settings,
-                "measure": "micro F1",
-                "score": score,
-                "best": best[0],
-            }
-        )
-        if score is None:
-            break
-    assert best is not None
-    weights = fit_label_weights(scaled, truth, best[1])
-    coef = weights.coef / scale
-    return Fitted(
-        spec=spec,
-        train_digest=rows.digest_of(spec.columns),
-        state={
-            "dimensions": features.shape[1],
-            "threshold": best[2],
-            "trials": trials,
-            "notes": [*notes, *label_notes(spec, truth), _chosen(trials, best)],
-        },
-        arrays={"coef": np.ascontiguousarray(coef), "intercept": weights.intercept - coef @ mean},
-    )
-
-
-def predict_sets(embedded: TextVectors, rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-    """One prediction per row: the texts are embedded in one round.
-
-    Raises:
-        UnusableAnswers: a vector has another length than the head was fitted on.
-    """
-    import numpy as np
-
-    requests = [embedded.request(text) for text in rows.texts if text is not None]
-    answers = iter((yield requests)) if requests else iter(())
-    found: list[Prediction | None] = []
-    asked: list[Answer] = []
-    for text in rows.texts:
-        answer = None if text is None else next(answers)
-        found.append(Prediction(None, "empty") if answer is None else without_vector(answer))
-        if answer is not None and found[-1] is None:
-            embedded.check_length(len(answer.vector), fitted.state["dimensions"])
-            asked.append(answer)
-    given: Iterator[Prediction] = iter(())
-    if asked:
-        weights = LabelWeights(fitted.arrays["coef"], fitted.arrays["intercept"])
-        shares = weights.shares(np.array([answer.vector for answer in asked], dtype=float))
-        calls = [replace(call_record([answer]), raw=None) for answer in asked]
-        given = iter(set_predictions(fitted.spec, shares, fitted.state["threshold"], calls))
-    return [next(given) if one is None else one for one in found]
-
-
 def label_notes(spec: Spec, truth: Truth) -> list[str]:
     """What a reader should know of labels that were hardly seen."""
     counts = dict(zip(sets_kind(spec).labels, truth.sum(axis=0).tolist(), strict=True))
     missing = [label for label, count in counts.items() if not count]
     return [f"No training row has {', '.join(missing)}: never given."] if missing else []
-
-
-def _chosen(trials: Sequence[dict[str, Any]], best: tuple[float, float, float]) -> str:
-    if trials[0]["score"] is None:
-        return "Too few training rows to hold any out: a label is given from a probability of one half."
-    return (
-        f"A logistic regression per label with C {best[1]:g}, and labels given from a probability of {best[2]:.2f}: "
-        f"the best of {len(trials)} on held-out training rows (micro F1 {best[0]:.4f})."
-    )

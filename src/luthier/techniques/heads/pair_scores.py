@@ -6,8 +6,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from luthier.errors import DataError
 from luthier.providers.exchange import Conversation, ProgressEvent
+from luthier.spec import Spec
+from luthier.tasks.pairs.similarity import Similarity
+from luthier.tasks.task import Rows
 from luthier.techniques.heads.learners import one_thread
+from luthier.techniques.heads.row_texts import RowTexts, labelled_texts
 from luthier.techniques.heads.training_set import FOLDS, assign_folds
 
 if TYPE_CHECKING:
@@ -16,7 +21,17 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["PairScorer", "PairTrial", "cosines_of", "fitted_curve", "fit_pair_scorer", "straight_curve"]
+__all__ = [
+    "PairScorer",
+    "PairTrial",
+    "cosines_of",
+    "fit_pair_scorer",
+    "fitted_curve",
+    "kind_of",
+    "straight_curve",
+    "training_pairs",
+    "unit_rows",
+]
 
 PENALTIES = (100_000.0, 30_000.0, 10_000.0, 3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0)
 """Of the ridge regression on standardised features, from strong to weak; stronger ones change nothing."""
@@ -71,6 +86,30 @@ class PairTrial:
 
     penalty: float | None
     error: float | None
+
+
+def kind_of(spec: Spec) -> Similarity:
+    """The task type of a spec for pairs."""
+    kind = spec.task.kind
+    assert isinstance(kind, Similarity)
+    return kind
+
+
+def training_pairs(spec: Spec, rows: Rows | None) -> tuple[list[RowTexts], list[float]]:
+    """Texts and scores of the training rows that have all of them.
+
+    Raises:
+        SpecError: there are no training rows.
+        DataError: they lack a column, or all have one score.
+    """
+    pairs, scores = labelled_texts(spec, rows)
+    if len(set(scores)) < 2:
+        assert rows is not None
+        raise DataError(
+            f"spec {spec.name!r} needs training rows with at least 2 different scores; the {len(rows)} training rows "
+            f"hold {len(set(scores))}. Give more rows with --train."
+        )
+    return pairs, scores
 
 
 def unit_rows(vectors: Floats) -> Floats:

@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from luthier.spec import Conversation, Fitted, Spec
+from luthier.spec import Fitted, Spec
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
-from luthier.techniques.heads.answering import kept_while_used
-from luthier.techniques.heads.pair_scores import PairScorer, fitted_curve
-from luthier.techniques.heads.pairs import Pair, kind_of, pair_of, training_pairs
+from luthier.techniques.heads.pair_scores import PairScorer, fitted_curve, kind_of, training_pairs
+from luthier.techniques.heads.row_texts import RowTexts
+from luthier.techniques.heads.words import terms_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["fit_words_of_pairs", "predict_words_of_pairs"]
+__all__ = ["PairWords"]
 
 MOST_FEATURES = 50_000
 """Most pieces of words, the most frequent ones; limits the size of a packaged model."""
 
 
-def fit_words_of_pairs(spec: Spec, rows: Rows | None) -> Conversation[Fitted]:
-    """Fits the weights of the pieces and the curve from cosines to scores; calls no model.
+class PairWords:
+    """Scores a pair by the pieces of words that its texts share; rebuilt from arrays, so that no pickle is read.
 
     Pieces of three to five characters, not words: `forgot` and `forgotten` share some. Measured in docs/similarity.md.
-
-    Raises:
-        SpecError: there are no training rows.
-        DataError: they all have one score.
     """
-    import numpy as np
 
-    yield from ()
-    pairs, scores = training_pairs(spec, rows)
-    assert rows is not None
-    vectorizer = _vectorizer(max_features=MOST_FEATURES)
-    vectorizer.fit([text for pair in pairs for text in pair])
-    curve = fitted_curve(_cosines(vectorizer, pairs), np.array(scores))
-    return Fitted(
-        spec=spec,
-        train_digest=rows.digest_of(spec.columns),
-        state={"vocabulary": [str(term) for term in vectorizer.get_feature_names_out()]},
-        arrays={"idf": vectorizer.idf_, **curve},
-    )
-
-
-def predict_words_of_pairs(rows: Rows, fitted: Fitted) -> Conversation[list[Prediction]]:
-    """Predictions from the stored arrays alone; nothing is sent anywhere."""
-    yield from ()
-    pairs = [pair_of(fitted.spec, row) for row in rows.inputs]
-    known = [pair for pair in pairs if pair is not None]
-    found = iter(kept_while_used(fitted, _SharedPieces).scores(known) if known else ())
-    free = CallRecord(cost_usd=0.0)
-    return [Prediction(None, "empty") if pair is None else Prediction(next(found), "ok", call=free) for pair in pairs]
-
-
-class _SharedPieces:
-    """The model rebuilt from arrays, so that no pickle is read."""
+    base_model: ClassVar[str] = "tf-idf cosine"
 
     def __init__(self, fitted: Fitted) -> None:
         kind = kind_of(fitted.spec)
@@ -66,12 +36,35 @@ class _SharedPieces:
         self._vectorizer.idf_ = fitted.arrays["idf"]
         self._scorer = PairScorer(fitted.arrays, kind.low, kind.high)
 
-    def scores(self, pairs: Sequence[Pair]) -> list[float]:
-        found: list[float] = self._scorer.of_cosines(_cosines(self._vectorizer, pairs)).tolist()
-        return found
+    @classmethod
+    def fit(cls, spec: Spec, rows: Rows | None) -> Fitted:
+        """Fits the weights of the pieces and the curve from cosines to scores.
+
+        Raises:
+            SpecError: there are no training rows.
+            DataError: they all have one score.
+        """
+        import numpy as np
+
+        pairs, scores = training_pairs(spec, rows)
+        assert rows is not None
+        vectorizer = _vectorizer(max_features=MOST_FEATURES)
+        vectorizer.fit([text for pair in pairs for text in pair])
+        curve = fitted_curve(_cosines(vectorizer, pairs), np.array(scores))
+        return Fitted(
+            spec=spec,
+            train_digest=rows.digest_of(spec.columns),
+            state={"vocabulary": terms_of(vectorizer)},
+            arrays={"idf": vectorizer.idf_, **curve},
+        )
+
+    def predictions(self, texts: Sequence[RowTexts]) -> list[Prediction]:
+        """One score per pair."""
+        scores = self._scorer.of_cosines(_cosines(self._vectorizer, texts)).tolist()
+        return [Prediction(score, "ok", call=CallRecord(cost_usd=0.0)) for score in scores]
 
 
-def _cosines(vectorizer: Any, pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
+def _cosines(vectorizer: Any, pairs: Sequence[RowTexts]) -> npt.NDArray[np.float64]:
     """Of the weighted pieces of both texts; 0 where one has none that is known."""
     import numpy as np
 

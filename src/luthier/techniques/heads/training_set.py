@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError
 from luthier.tasks.task import Rows
-from luthier.techniques.training_rows import training_rows
+from luthier.techniques.heads.row_texts import RowTexts, labelled_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from luthier.spec import Spec
 
-__all__ = ["TrainingSet", "assign_folds", "labelled_texts", "labels_present"]
+__all__ = ["TrainingSet", "assign_folds", "labels_present", "training_labels"]
 
 FOLDS = 5
 NEVER_HELD_OUT = -1
@@ -64,20 +64,14 @@ class TrainingSet:
         return replace(self, vectors=self.vectors[chosen], targets=self.targets[chosen], folds=self.folds[chosen])
 
 
-def labelled_texts(spec: Spec, rows: Rows | None) -> tuple[list[str], list[str]]:
+def training_labels(spec: Spec, rows: Rows | None) -> tuple[list[RowTexts], list[str]]:
     """Texts and labels of the training rows that have both.
 
     Raises:
         SpecError: there are no training rows.
         DataError: they lack a column, or hold fewer than two labels.
     """
-    rows = training_rows(spec, rows)
-    pairs = [
-        (text, label)
-        for text, label in zip(rows.texts, rows.labels, strict=True)
-        if text is not None and label is not None
-    ]
-    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    texts, labels = labelled_texts(spec, rows)
     labels_present(spec, labels)
     return texts, labels
 

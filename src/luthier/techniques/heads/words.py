@@ -8,7 +8,7 @@ from typing import Any
 from luthier.errors import DataError
 from luthier.spec import Spec
 
-__all__ = ["fitted_words", "words_of"]
+__all__ = ["fitted_words", "terms_of", "words_of"]
 
 MOST_FEATURES = 100_000
 """Most words and word pairs, the most frequent ones; limits the size of a packaged model."""
@@ -39,6 +39,11 @@ def words_of(vocabulary: Sequence[str], idf: Any) -> Any:
     vectorizer = _vectorizer(vocabulary={term: place for place, term in enumerate(vocabulary)})
     vectorizer.idf_ = idf
     return vectorizer
+
+
+def terms_of(vectorizer: Any) -> list[str]:
+    """The vocabulary of a fitted vectorizer, as JSON values."""
+    return [str(term) for term in vectorizer.get_feature_names_out()]
 
 
 def _vectorizer(**settings: Any) -> Any:

@@ -184,4 +184,4 @@ class Prompt(PromptRecipe):
             examples, note = preview_examples(self, known)
             adapter = replace(adapter, examples=tuple(examples))
             notes += note
-        return preview_rows(self, rows, adapter.request, notes)
+        return preview_rows(self, rows, notes, adapter.request)
