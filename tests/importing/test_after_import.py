@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
-import yaml
 
 import luthier as lt
 from luthier.sweeps.space import SearchSpace
 from luthier.sweeps.trial import SweepObjective
 from luthier.sweeps.warm_start import warm_trials
+from luthier.tuning.tuned_specs import TunedSpecFile
 from tests.cli.conftest import Run, run
-from tests.importing.account import FEELINGS, FILES, FIRST, Account
+from tests.conftest import KEY, standing_store
+from tests.importing.account import FEELINGS, FILES, FIRST, running
+from tests.importing.test_import_jobs import TIMING
 
 __all__ = ["run"]
 
@@ -35,25 +39,34 @@ def table(name: str, part: int) -> pd.DataFrame:
     )
 
 
+@pytest.fixture(scope="module")
+def folder(account_folder: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two imported jobs with their recipe, made once: a store, their specs, and `valid.csv`, which measured one."""
+    made = tmp_path_factory.mktemp("imported")
+    shutil.copytree(account_folder, made / "service")
+    with running(made / "service") as account:
+        with standing_store(made, empty_store):
+            endpoint = account.endpoint
+            spec = lt.FineTune(TASK, "{{ text }}", system="Which mood has the text?", endpoint=endpoint, name="mood")
+            table("mood", 1).to_csv("valid.csv", index=False)
+            test = table("mood", 0).drop_duplicates().head(30)
+            test["text"] += " again"
+            test.to_csv("test.csv", index=False)
+            report = lt.import_from(endpoint, task=TASK, name="mood-[0-9]*")
+            found = sorted(item.id for item in report.items if item.kind == "job")
+            for number, job in enumerate(found):
+                lt.attach_job(job, spec=spec, to=TunedSpecFile(Path(f"tuned-{number}.yaml"))).watch(timing=TIMING)
+        yield made
+
+
 @pytest.fixture
-def jobs(account: Account, tmp_path: Path, run: Run) -> list[str]:
-    """Two imported jobs with their recipe; `valid.csv` is what one of them was measured on."""
-    file = account.write_endpoint(tmp_path / "account.yaml")
-    (tmp_path / "task.yaml").write_text(yaml.safe_dump(TASK.document()))
-    spec = lt.FineTune(
-        TASK, "{{ text }}", system="Which mood has the text?", endpoint=account.endpoint, name="mood"
-    ).document()
-    (tmp_path / "mood.yaml").write_text(yaml.safe_dump(spec))
-    table("mood", 1).to_csv("valid.csv", index=False)
-    test = table("mood", 0).drop_duplicates().head(30)
-    test["text"] += " again"
-    test.to_csv("test.csv", index=False)
-    ended = run("import", "compatible", "--endpoint", file, "--task", "task.yaml", "--name", "mood-[0-9]*", "--json")
-    found = [item["id"] for item in json.loads(ended.out)["items"] if item["kind"] == "job"]
-    for number, job in enumerate(sorted(found)):
-        attached = run("tune", "attach", job, "--spec", "mood.yaml", "--to", f"tuned-{number}.yaml")
-        assert attached.code == 0, attached.err
-    return sorted(found)
+def jobs(folder: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of those jobs; the working folder has a copy of the store and the files."""
+    monkeypatch.setenv("STARS_KEY", KEY)
+    for file in (*folder.glob("*.db"), *folder.glob("*.csv"), *folder.glob("*.yaml")):
+        shutil.copy(file, tmp_path)
+    specs = [lt.read_spec(f"tuned-{number}.yaml") for number in range(2)]
+    return [spec.tuned.job for spec in specs if isinstance(spec, lt.FineTune) and spec.tuned is not None]
 
 
 def with_validation(jobs: list[str]) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint
-from tests.conftest import REPOSITORY
+from luthier_local import LocalServer
+from tests.conftest import REPOSITORY, priced, standing_store, stars
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -46,20 +50,52 @@ def answer_without_luthier(*folders: Path, cwd: Path) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
-def test_a_model_with_a_remote_endpoint_carries_no_embedded_server(task: lt.Task, endpoint: Endpoint) -> None:
-    copies = logged(task, endpoint) / "code" / "luthier_copy"
-    assert [folder.name for folder in copies.iterdir()] == ["luthier"]
+@pytest.fixture(scope="module")
+def carried(empty_store: Path, standing_server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code that a model with a remote endpoint carries."""
+    with standing_store(tmp_path_factory.mktemp("carried"), empty_store):
+        return logged(stars(), priced(standing_server)) / "code" / "luthier_copy"
 
 
-def test_a_model_carries_nothing_of_the_dashboards_environment(task: lt.Task, endpoint: Endpoint) -> None:
-    assert not list((logged(task, endpoint) / "code").rglob("requirements.txt"))
+def test_a_model_with_a_remote_endpoint_carries_no_embedded_server(carried: Path) -> None:
+    assert [folder.name for folder in carried.iterdir()] == ["luthier"]
 
 
-def test_a_model_carries_nothing_that_only_finds_trains_or_deploys_models(task: lt.Task, endpoint: Endpoint) -> None:
-    copy = logged(task, endpoint) / "code" / "luthier_copy" / "luthier"
-    rooms = {folder.name for folder in copy.iterdir() if folder.is_dir()}
-    assert not rooms & {"serving", "deployments", "sweeps", "importing", "model_choice", "model_catalogue"}
-    assert {"packaging", "engine", "techniques", "model_names"} <= rooms
+def test_a_model_carries_nothing_that_only_compares_trains_or_deploys_models(carried: Path) -> None:
+    rooms = {folder.name for folder in (carried / "luthier").iterdir() if folder.is_dir()}
+    assert not rooms & {"api", "cli", "deployments", "experiments", "model_catalogue", "reporting", "responsible_ai"}
+
+
+def test_a_model_carries_every_module_that_an_answer_imports(carried: Path) -> None:
+    source = REPOSITORY / "src"
+    names = {file: ".".join(file.relative_to(source).with_suffix("").parts) for file in source.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): file for file, name in names.items()}
+    wanted, needed = ["luthier.packaging.model"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        needed.add(name)
+        above = {name.rpartition(".")[0]}
+        wanted += ((imported(ast.parse(files[name].read_text("utf-8")).body) | above) & set(files)) - needed
+    assert len(needed) > 100
+    assert [name for name in needed if not (carried / files[name].relative_to(source)).is_file()] == []
+
+
+def imported(statements: Sequence[ast.AST]) -> set[str]:
+    """What statements import, also within functions, but not for type checkers alone."""
+    found = set()
+    for one in statements:
+        if isinstance(one, ast.ImportFrom):
+            found |= {str(one.module), *(f"{one.module}.{alias.name}" for alias in one.names)}
+        elif isinstance(one, ast.Import):
+            found |= {alias.name for alias in one.names}
+        elif not isinstance(one, ast.If) or ast.unparse(one.test) != "TYPE_CHECKING":
+            inner = ("body", "orelse", "handlers", "finalbody")
+            found |= imported([each for name in inner for each in _listed(getattr(one, name, []))])
+    return found
+
+
+def _listed(body: Any) -> list[ast.AST]:
+    return body if isinstance(body, list) else []
 
 
 def test_a_local_model_answers_from_the_code_it_carries(

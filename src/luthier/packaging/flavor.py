@@ -35,8 +35,9 @@ FOR_FILE = {LIGHTGBM_FILE: "lightgbm", XGBOOST_FILE: "xgboost"}
 FOR_PROVIDER = {"local": ("filelock", "safetensors", "scipy", "tokenizers", "xllamacpp")}
 
 NOT_ANSWERING = (
-    *("isolated", "serving", "deployments", "sweeps", "gpu_training"),
-    *("importing", "improving", "model_choice", "model_catalogue"),
+    *("cli", "starting", "api", "model_choice", "deployments", "history", "responsible_ai"),
+    *("auditing", "importing", "improving", "judging", "sweeps", "tuning", "gpu_training", "experiments"),
+    *("scoring", "serving", "reporting", "batches", "model_catalogue", "accounts"),
 )
 """Folders of the package that no answer needs; a model's copy of it leaves them out."""
 
@@ -162,6 +163,6 @@ def save_model(
         packages.append(PACKAGE.parent / "luthier_local")
     for package in packages:
         copy = Path(path) / "code" / "luthier_copy" / package.name
-        # Nothing that answers needs the dashboards' program and its long list of packages, or what serves and deploys.
+        # A store at the other end of a network takes each file by itself.
         left_out = shutil.ignore_patterns("__pycache__", "*.pyc", *NOT_ANSWERING)
         shutil.copytree(package, copy, ignore=left_out)
