@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from luthier.model_choice.candidates import ranked_models
 from luthier.model_choice.rank_setup import RankSetup
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews, stars
+from tests.memory_tracker import MemoryTracker
 from tests.scripted_server import Refused, serving
 
 TODAY = date(2026, 11, 1)
@@ -71,7 +73,7 @@ class Service:
 
 
 @pytest.fixture
-def service(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(tracker: MemoryTracker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setenv("STARS_KEY", KEY)
     made = Service()
     with serving(200, made.answer) as base_url:
@@ -189,14 +191,14 @@ def test_models_that_retire_soon_are_chosen_only_by_name() -> None:
     assert any("stops answering" in one.why for one in left_out)
 
 
-def test_a_notebook_ranks_with_a_spec_of_its_own(service: Service, engine: Engine) -> None:
+def test_a_notebook_ranks_with_a_spec_of_its_own(service: Service, store: str, engine: Engine) -> None:
     endpoints = [lt.compatible(model, service.base_url, api_key_env="STARS_KEY") for model in ("sharp", "dull")]
     answer = {"method": "text", "words": dict(zip("12345", WORDS, strict=True))}
     recipe = lt.Prompt(stars(), "Stars for: {{ text }}", answer=answer, endpoint=endpoints[0], name="mine")
     found = lt.rank_models(reviews(40), spec=recipe, endpoints=endpoints, engine=engine)
     assert isinstance(found.frame, pd.DataFrame)
     assert list(found.frame["name"]) == ["sharp", "dull"]
-    assert found.board.run_id
+    assert mlflow.get_run(found.board.run_id).info.status == "FINISHED"
 
 
 def test_one_that_stops_answering_half_way_is_left_out_and_the_others_are_ranked(
@@ -234,7 +236,7 @@ def test_a_comparison_with_several_models_asks_it_without_one_too(service: Servi
 
 
 def test_a_recipe_that_embeds_asks_each_model_that_embeds(
-    store: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tracker: MemoryTracker, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STARS_KEY", KEY)
     cards = [ModelCard(name, chat=False, embeddings=True, salt=name) for name in ("short", "long")]
@@ -260,7 +262,7 @@ def test_a_folders_endpoint_file_sends_no_key_to_an_address_that_only_it_names(m
 
 
 def test_models_that_a_server_of_ones_own_lists_are_candidates(
-    store: str, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with LocalServer(models=[ModelCard("here"), ModelCard("there")], api_key=KEY) as own:
         monkeypatch.setenv("STARS_KEY", KEY)

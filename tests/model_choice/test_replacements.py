@@ -92,6 +92,10 @@ def registered(registry: Path, store: str, tmp_path: Path, monkeypatch: pytest.M
     return tmp_path
 
 
+ALONE: dict[str, Any] = {"models": ["lasting"], "most": 0}
+"""The one new model that is tried."""
+
+
 def replaced(model: str = "stars", today: date = TODAY, **options: Any) -> ProposedReplacements:
     return lt.retiring(model=model, today=today).replace(TEST, **options)
 
@@ -160,7 +164,7 @@ def test_a_model_that_the_user_names_is_tried_though_the_catalogue_does_not_know
 
 
 def test_nothing_is_registered_or_promoted_and_the_commands_say_how(registered: Path) -> None:
-    [found] = replaced()
+    [found] = replaced(**ALONE)
     assert found.proposed is not None
     client = mlflow.MlflowClient()
     assert client.get_model_version_by_alias("stars", "champion").version == 1
@@ -171,7 +175,7 @@ def test_nothing_is_registered_or_promoted_and_the_commands_say_how(registered: 
 
 
 def test_the_proposal_is_written_as_a_spec_that_compares_like_the_measured_one(registered: Path) -> None:
-    [found] = replaced().write("models")
+    [found] = replaced(**ALONE).write("models")
     [file] = found.files
     assert file == Path("models/words-on-lasting.yaml")
     assert found.proposed is not None
@@ -182,10 +186,10 @@ def test_a_file_that_is_there_is_never_replaced(registered: Path) -> None:
     file = Path("models/words-on-lasting.yaml")
     file.parent.mkdir()
     file.write_text("mine: yes\n")
-    [found] = replaced().write("models")
+    [found] = replaced(**ALONE).write("models")
     assert found.files == (file.with_name("words-on-lasting-2.yaml"),)
     assert file.read_text() == "mine: yes\n"
-    assert replaced().write("models")[0].files == found.files
+    assert replaced(**ALONE).write("models")[0].files == found.files
 
 
 def test_chosen_examples_are_shown_to_the_new_model_too(registered: Path) -> None:
@@ -198,7 +202,7 @@ def test_chosen_examples_are_shown_to_the_new_model_too(registered: Path) -> Non
 def test_what_a_retired_model_answered_is_taken_from_the_journal(registered: Path) -> None:
     engine = Engine(Journal.in_memory())
     lt.compare([lt.load("models:/stars/1").fitted.spec], TEST, engine=engine)
-    [found] = replaced(today=date(2027, 2, 1), engine=engine)
+    [found] = replaced(today=date(2027, 2, 1), engine=engine, **ALONE)
     assert found.old is not None
     engine.close()
 
@@ -206,7 +210,8 @@ def test_what_a_retired_model_answered_is_taken_from_the_journal(registered: Pat
 def test_a_retired_model_without_answers_is_not_asked_and_the_candidates_are_held_against_the_best(
     registered: Path,
 ) -> None:
-    proposed = replaced(today=date(2027, 2, 1), engine=(engine := Engine(Journal.in_memory())))
+    engine = Engine(Journal.in_memory())
+    proposed = replaced(today=date(2027, 2, 1), engine=engine, models=["lasting"], most=1)
     engine.close()
     assert proposed[0].old is None
     assert proposed[0].proposed is not None
@@ -234,8 +239,8 @@ def test_the_price_is_known_before_anything_is_sent(registered: Path) -> None:
 def test_a_budget_that_ends_keeps_what_was_answered(registered: Path) -> None:
     engine = Engine(Journal.in_memory())
     with pytest.raises(BudgetReached):
-        replaced(budget_usd=0.01, engine=engine)
-    [found] = replaced(engine=engine)
+        replaced(budget_usd=0.01, engine=engine, **ALONE)
+    [found] = replaced(engine=engine, **ALONE)
     assert found.proposed is not None
     engine.close()
 
