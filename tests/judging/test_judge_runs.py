@@ -125,14 +125,20 @@ def test_a_sheet_is_filled_in_by_a_person_and_given_back(
     run: Run, board: lt.Board, judge_file: str, tmp_path: Path
 ) -> None:
     ended = run("judge", "--sheet", "sheet.csv")
-    assert ended.code == 0 and f"{2 * ROWS} answers" in ended.err
     sheet = pd.read_csv(tmp_path / "sheet.csv")
-    assert list(sheet.columns) == ["spec", "row", "text", "truth", "answer", "human"]
+    assert ended.code == 0 and f"{len(sheet)} answers" in ended.err
+    assert list(sheet.columns) == ["answer_id", "row", "text", "truth", "answer", "human"], "not whose it is"
+    assert ROWS <= len(sheet) <= 2 * ROWS and not sheet.duplicated(["row", "answer"]).any()
     sheet["human"] = [5 if a == t else 2 for a, t in zip(sheet["answer"], sheet["truth"], strict=True)]
     sheet.to_csv(tmp_path / "sheet.csv", index=False)
     found = run("judge", "--judge", judge_file, "--human", "sheet.csv", "--yes", "--traces", 0)
     assert found.code == 0, found.err
-    assert f"with human, on {2 * ROWS} answers" in " ".join(found.out.split())
+    assert f"with human, on {len(sheet)} answers" in " ".join(found.out.split())
+    other = run("judge", "--sheet", "other.csv")
+    changed = pd.read_csv(tmp_path / "other.csv").assign(answer_id="0", human=5).head(1)
+    changed.to_csv(tmp_path / "other.csv", index=False)
+    refused = run("judge", "--judge", judge_file, "--human", "other.csv", "--yes")
+    assert other.code == 0 and refused.code == 2 and "answer_id" in refused.err, "ratings of other texts are not taken"
 
 
 def test_nothing_is_sent_without_an_agreement(

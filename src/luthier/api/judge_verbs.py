@@ -18,7 +18,9 @@ from luthier.history.artifacts import board_of
 from luthier.history.run_ids import run_id_of
 from luthier.history.runs import LoggedRun, experiment_of_task, run_with_id, runs_beneath, runs_of_experiment
 from luthier.judging.answers_to_judge import (
+    ANSWER_ID,
     AnswersToJudge,
+    answer_id,
     answers_of_board,
     answers_of_leaderboard,
     answers_of_table,
@@ -70,8 +72,8 @@ def judge(
         judge: a prompt over a rating or a classification whose text column is `answer`. Of a classification the
             first label is the good one.
         specs: names of the specs whose answers are judged; all when absent.
-        human: people's ratings: names of columns of the answers' table, or a table with `spec`, `row` and columns of
-            ratings.
+        human: people's ratings: names of columns of the answers' table, or a table with `answer_id` (or `spec` and
+            `row`) and columns of ratings.
         train: labelled rows for a judge with examples or calibration.
         limit: judges only so many rows, drawn with a fixed seed.
         budget_usd: most that may be spent.
@@ -138,14 +140,15 @@ def check_table(path: str | Path) -> None:
 def write_sheet(answers: AnswersToJudge, path: str | Path) -> int:
     """Writes a table for a person, with an empty column `human`, and returns how many answers are in it.
 
-    A line per answer with its text and reference, in an order that does not show which specs are good. Columns of
-    several people may stand beside each other.
+    A line per answer with its text and reference, in no order, and without the spec that gave it; what several specs
+    answered alike is one line. Columns of several people may stand beside each other.
 
     Raises:
         DataError: it cannot be written there.
     """
-    columns = ("spec", "row", "text", "truth", "answer")
-    lines = [{name: one.get(name) for name in columns} for one in answers.records if one["answer"] is not None]
+    columns = ("row", "text", "truth", "answer")
+    different = {answer_id(one): one for one in answers.records if one["answer"] is not None}
+    lines = [{ANSWER_ID: key} | {name: one.get(name) for name in columns} for key, one in different.items()]
     random.Random(7).shuffle(lines)
     write_frame(frame_of([{**line, HUMAN: None} for line in lines]), path)
     return len(lines)

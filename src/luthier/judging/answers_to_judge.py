@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,25 @@ from luthier.tasks.task import Rows, Task, is_blank, plain_records
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ANSWER", "COLUMNS", "AnswersToJudge", "answers_of_board", "answers_of_leaderboard", "answers_of_table"]
+__all__ = [
+    "ANSWER",
+    "ANSWER_ID",
+    "COLUMNS",
+    "AnswersToJudge",
+    "answer_id",
+    "answers_of_board",
+    "answers_of_leaderboard",
+    "answers_of_table",
+]
 
 ANSWER = "answer"
 """The column that a judge rates."""
 
 COLUMNS = ("spec", "row", "text", ANSWER, "truth")
 """Columns of the table that a judge reads; the other columns of the user's table come last."""
+
+ANSWER_ID = "answer_id"
+"""Column of a sheet for people by which their ratings find the answers."""
 
 ONE_SPEC = "answers"
 """What the one maker of the answers of a table is called, where the table has no column `spec`."""
@@ -86,6 +99,18 @@ class AnswersToJudge:
             models=tuple(self.models[place] for place in chosen),
             records=tuple(one for k in chosen for one in self.records[k * self.rows : (k + 1) * self.rows]),
         )
+
+
+def answer_id(record: Mapping[str, Any]) -> str:
+    """What tells an answer from every other, whichever spec gave it: the same row and text have the same id.
+
+    Examples:
+        >>> answer_id({"spec": "few-shot", "row": 7, "answer": "Late delivery"})
+        'ae70adde7e2d'
+    """
+    # The letter in front keeps spreadsheets from reading a number.
+    text = f"{record['row']}\n{record[ANSWER]}".encode("utf-8", "replace")
+    return f"a{hashlib.sha256(text).hexdigest()[:11]}"
 
 
 def answers_of_board(board: Board) -> AnswersToJudge:

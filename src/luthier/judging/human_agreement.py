@@ -12,7 +12,7 @@ from luthier.evaluation.interval import Interval
 from luthier.evaluation.metrics import EvaluatedRows, Measured, measure
 from luthier.evaluation.resampling import mean_interval, percentile_interval
 from luthier.evaluation.statistics import paired_difference
-from luthier.judging.answers_to_judge import ANSWER, AnswersToJudge
+from luthier.judging.answers_to_judge import ANSWER, AnswersToJudge, answer_id
 from luthier.judging.human_ratings import HumanRatings
 from luthier.judging.judgement_facts import HumanAgreement, Verdict
 from luthier.tasks.prediction import Prediction
@@ -35,7 +35,8 @@ def agreement_with_people(
 ) -> HumanAgreement | None:
     """The judge held against people; `None` where they rated too few of the answers that were judged.
 
-    An answer that the judge did not rate counts against it, as far off as can be. Intervals are over the answers.
+    An answer that the judge did not rate counts against it, as far off as can be. One that several specs gave to a
+    row counts once. Intervals are over the answers.
 
     Args:
         task: of the judge.
@@ -43,11 +44,11 @@ def agreement_with_people(
         ratings: the judge's, one per answer.
         people: by rater the label of each answer.
     """
-    rated = [
-        place
-        for place, one in enumerate(answers.records)
-        if one[ANSWER] is not None and any(labels[place] is not None for labels in people.values())
-    ]
+    different: dict[str, int] = {}
+    for place, one in enumerate(answers.records):
+        if one[ANSWER] is not None and any(labels[place] is not None for labels in people.values()):
+            different.setdefault(answer_id(one), place)
+    rated = list(different.values())
     own = {rater: [labels[place] for place in rated] for rater, labels in people.items()}
     judged = [ratings[place] for place in rated]
     enough = {rater: given for rater, given in own.items() if sum(one is not None for one in given) >= FEWEST_RATED}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.errors import DataError, UserError
-from luthier.judging.answers_to_judge import COLUMNS, AnswersToJudge
+from luthier.judging.answers_to_judge import ANSWER_ID, COLUMNS, AnswersToJudge, answer_id
 from luthier.tables import frame_of
 from luthier.tasks.task import Task, is_blank, plain_records
 
@@ -22,7 +22,18 @@ HUMAN = "human"
 HumanRatings = Mapping[str, Sequence[Any | None]]
 """By rater the label of each answer, `None` where that person gave none; as many as there are answers."""
 
-JUDGED = (*COLUMNS, "state", "error", "raw", "expected", "cost_usd", "latency_seconds", "input_tokens", "output_tokens")
+JUDGED = (
+    *COLUMNS,
+    ANSWER_ID,
+    "state",
+    "error",
+    "raw",
+    "expected",
+    "cost_usd",
+    "latency_seconds",
+    "input_tokens",
+    "output_tokens",
+)
 """Columns of a table of judged answers that hold no person's rating."""
 
 TABLE_ENDS = (".csv", ".tsv", ".parquet", ".jsonl", ".json", ".xlsx", ".gz", ".zst", ".feather", ".arrow")
@@ -39,9 +50,9 @@ def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> 
     Args:
         task: of the judge, whose labels they are.
         answers: that are judged.
-        given: names of columns, and at most one table: a path or a DataFrame with `row` (and `spec`, where there are
-            several) and the columns. Without a table the columns are those of the answers' own table; without columns
-            those of the task (`label`, `raters`), else all that hold labels of the judge.
+        given: names of columns, and at most one table: a path or a DataFrame with the columns and `answer_id`, or
+            `row` (and `spec`, where there are several). Without a table the columns are those of the answers' own
+            table; without columns those of the task (`label`, `raters`), else all that hold labels of the judge.
 
     Raises:
         DataError: a column is missing, holds something else than labels, or no answer has a rating.
@@ -59,8 +70,9 @@ def human_ratings(task: Task, answers: AnswersToJudge, given: Sequence[Any]) -> 
     else:
         source, lines, others = answers.source, list(answers.records), []
     unrated = DataError(
-        f"no answer of {answers.source} has a rating in {source}. Ratings belong to an answer by `row`, its number in "
-        "the table that was compared on, and by `spec`."
+        f"no answer of {answers.source} has a rating in {source}. Ratings belong to an answer by the `answer_id` of "
+        "a sheet, which is of this text as answer to this row, or by `spec` and `row`, its number in the table that "
+        "was compared on."
     )
     if not any(map(any, (line.values() for line in lines))):
         raise unrated
@@ -88,6 +100,9 @@ def _by_answer(
     answers: AnswersToJudge, table: pd.DataFrame, source: str
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """The line of the table about each answer, empty where there is none, and the lines about no answer."""
+    if ANSWER_ID in table.columns:
+        keys, ids = [ANSWER_ID], [(answer_id(one),) for one in answers.records]
+        return _matched(table, keys, ids, source)
     keys = ["row"] if len(answers.specs) == 1 and "spec" not in table.columns else ["spec", "row"]
     missing = [key for key in keys if key not in table.columns]
     if missing:
@@ -95,6 +110,12 @@ def _by_answer(
             f"{source} has no column {', '.join(map(repr, missing))}: people's ratings are found by "
             f"{' and '.join(keys)}. luthier judge --sheet FILE writes a table to be filled in."
         )
+    return _matched(table, keys, [tuple(_key(one[name]) for name in keys) for one in answers.records], source)
+
+
+def _matched(
+    table: pd.DataFrame, keys: Sequence[str], wanted: Sequence[tuple[str, ...]], source: str
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     known: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for line in plain_records(table):
         key = tuple(_key(line[name]) for name in keys)
@@ -103,8 +124,8 @@ def _by_answer(
         known[key] = line
     columns = [str(column) for column in table.columns]
     nothing: Mapping[str, Any] = dict.fromkeys(columns)
-    found = [known.pop(tuple(_key(one[name]) for name in keys), nothing) for one in answers.records]
-    return found, list(known.values())
+    asked = set(wanted)
+    return [known.get(key, nothing) for key in wanted], [line for key, line in known.items() if key not in asked]
 
 
 def _key(cell: Any) -> str:

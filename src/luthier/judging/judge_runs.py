@@ -116,6 +116,8 @@ def _log(run: MlflowRun, facts: JudgementFacts, table: pd.DataFrame) -> None:
         found |= {f"human_{facts.agreement.metric}": facts.agreement.judge}
         if facts.agreement.people is not None:
             found |= {f"among_people_{facts.agreement.metric}": facts.agreement.people}
+    if facts.length_correlation is not None:
+        found |= {"length_correlation": facts.length_correlation}
     run.log_metrics(_known(found), facts.rows)
     run.log_spent(facts.spent_usd)
     run.log_answers(table)

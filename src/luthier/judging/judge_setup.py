@@ -145,8 +145,8 @@ class JudgeSetup:
         notes = [self_preference(judge, answers), values_said(judge)]
         if self.rated_elsewhere:
             notes.append(
-                f"{self.rated_elsewhere:,} lines of people's ratings are about none of these answers: their `spec` or "
-                "`row` is another."
+                f"{self.rated_elsewhere:,} lines of people's ratings are about none of these answers: the text, the "
+                "`row` or the `spec` is another."
             )
         if answers.blank:
             notes.append(f"{answers.blank:,} rows have no text and are left out.")

@@ -198,10 +198,10 @@ class JudgementFacts:
 
     @property
     def next_command(self) -> str:
-        """What packages the preferred spec as a model; empty where no run measured it."""
+        """What packages the preferred spec as a model; empty where no run measured it or no preference is certain."""
         run = self.preferred.measured_run
-        is_rated = not math.isnan(self.preferred.score.value)
-        return f"luthier log runs:/{run} --register {shlex.quote(self.task)}" if run and is_rated else ""
+        is_chosen = self.is_certain or (len(self.specs) == 1 and not math.isnan(self.preferred.score.value))
+        return f"luthier log runs:/{run} --register {shlex.quote(self.task)}" if run and is_chosen else ""
 
     def to_document(self) -> dict[str, Any]:
         """JSON values, from which `record_of` makes the record again."""

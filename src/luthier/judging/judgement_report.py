@@ -72,9 +72,10 @@ def judgement_page(facts: JudgementFacts) -> Page:
         sections.append(_rows(facts))
     if facts.agreement is not None:
         sections.append(Section("The judge and people", tuple(_people(facts, facts.agreement))))
-    if facts.next_command:
-        compared = f"luthier report {facts.judged_run} is the page of the comparison."
-        sections.append(Section("Next", (Lines((f"{facts.next_command} packages {facts.preferred.name}.", compared)),)))
+    if facts.judged_run:
+        packaging = [f"{facts.next_command} packages {facts.preferred.name}."] if facts.next_command else []
+        compared = f"luthier report {facts.judged_run} is the page of the comparison, with this judge's means."
+        sections.append(Section("Next", (Lines((*packaging, compared)),)))
     sections.append(Section("Terms", (glossary(TERMS),)))
     lead = f"{facts.judge} ({facts.model}) has rated answers to {facts.rows:,} rows of {facts.source}."
     title = f"{facts.judge} judges {facts.task or facts.source}"
