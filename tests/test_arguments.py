@@ -16,6 +16,9 @@ from tests.conftest import reviews, stars
 TASK = stars()
 TABLE = reviews(60)
 SPEC = lt.Prompt(TASK, "Review: {{ text }}", endpoint=lt.compatible("m", "http://127.0.0.1:1/v1"), name="s")
+ANSWERS = pd.DataFrame({"answer": ["fine", "dull"]})
+QUALITY = lt.Task("quality", type="rating", text="answer", label="rating", labels=[1, 2, 3])
+JUDGE = lt.Prompt(QUALITY, "Rate: {{ answer }}", endpoint=lt.compatible("m", "http://127.0.0.1:1/v1"), name="judge")
 ANY: Any = lt
 
 MISTAKES: dict[str, Callable[[], Any]] = {
@@ -67,6 +70,16 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "improve with a writer": lambda: ANY.improve(SPEC, TABLE, reviews(30, seed=9), writer=5),
     "improve by a name": lambda: ANY.improve(SPEC, TABLE, reviews(30, seed=9), by="rewrite"),
     "improve in rounds": lambda: ANY.improve(SPEC, TABLE, reviews(30, seed=9), rounds="x"),
+    "judge a number": lambda: ANY.judge(5, SPEC),
+    "judge by a text": lambda: ANY.judge(ANSWERS, "judge.yaml"),
+    "judge by another spec": lambda: ANY.judge(ANSWERS, SPEC),
+    "judge beside a number": lambda: ANY.judge(ANSWERS, JUDGE, human=5),
+    "judge beside numbers": lambda: ANY.judge(ANSWERS, JUDGE, human=[5]),
+    "judge of specs": lambda: ANY.judge(ANSWERS, JUDGE, specs=5),
+    "judge at most": lambda: ANY.judge(ANSWERS, JUDGE, limit="x"),
+    "judge with traces": lambda: ANY.judge(ANSWERS, JUDGE, traces="x"),
+    "judge in a mode": lambda: ANY.judge(ANSWERS, JUDGE, mode="spark"),
+    "judge within": lambda: ANY.judge(ANSWERS, JUDGE, budget_usd="x"),
     "catalogue": lambda: ANY.catalogue(5),
     "catalogue of a provider": lambda: ANY.catalogue(provider=5),
     "catalogue within a price": lambda: ANY.catalogue(most_usd="x"),
