@@ -160,7 +160,10 @@ def test_a_judge_that_says_the_same_of_all_is_said_to(quick: Engine) -> None:
 
 def test_a_judge_that_rates_nothing_is_quoted(quick: Engine) -> None:
     with scripted_judge(lambda turn: "I would say four") as judging:
-        found = judged(judging, answered(rows=5, good=5, poor=0), quick)
+        table = answered(rows=5, good=5, poor=0)
+        table.loc[[0, 1], "answer"] = None
+        found = judged(judging, table, quick)
+    assert found.frame["score"].isna().all(), "a spec is not rated by the rows that it left out alone"
     assert "rated no answer" in said(found) and "'I would say four'" in said(found)
 
 

@@ -44,6 +44,10 @@ def rated_specs(
             for missing, rating in zip(unanswered, ratings, strict=True)
         ]
     ).reshape(len(answers.specs), answers.rows)
+    rated = np.array([rating.value is not None for rating in ratings]).reshape(scores.shape)
+    asked = ~np.array(unanswered).reshape(scores.shape)
+    # Where the judge rated none of a spec's answers, its rows without one say nothing of it.
+    scores[asked.any(axis=1) & ~rated.any(axis=1)] = math.nan
     ends = max(values), min(values)
     intervals = _intervals(scores, ends)
     order = sorted(
@@ -58,17 +62,17 @@ def rated_specs(
     for rank, place in enumerate(order):
         own = slice(place * answers.rows, (place + 1) * answers.rows)
         states = _states(unanswered[own], ratings[own])
-        asked = answers.rows - states.get("unanswered", 0)
+        sent = answers.rows - states.get("unanswered", 0)
         counts = Counter(rating.value for rating in ratings[own] if rating.value is not None)
-        rated = states.get("ok", 0)
+        labelled = states.get("ok", 0)
         specs.append(
             JudgedSpec(
                 name=answers.specs[place],
                 model=answers.models[place],
                 score=intervals[place],
-                shares={label: rate_interval(counts[label], rated) for label in judge.task.labels},
+                shares={label: rate_interval(counts[label], labelled) for label in judge.task.labels},
                 states=states,
-                unrated=rate_interval(asked - rated, asked),
+                unrated=rate_interval(sent - labelled, sent),
                 group=groups[rank],
                 measured_run=answers.runs.get(answers.specs[place], ""),
             )
