@@ -49,7 +49,7 @@ prompt:
         {{{{ text | truncate(6000) | indent }}}}
 
     Reference:
-        {{{{ truth | truncate(3000) | indent }}}}
+        {{{{ truth | truncate(6000) | indent }}}}
 
     Answer to rate:
         {{{{ answer | truncate(6000) | indent }}}}
