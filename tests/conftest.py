@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import json
 import os
 import random
 import re
@@ -12,7 +13,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pytest
 
 import luthier as lt
 from luthier.endpoints import Endpoint, Engine, Journal, Price
+from luthier.providers.local_service import LocalService
 from luthier.tasks.task import Task
 from luthier_local import LocalServer, ModelCard
 from tests.measured_models import MeasuredModels, measured_models
@@ -74,13 +76,21 @@ def forget_the_developer(here: pytest.MonkeyPatch, keep: tuple[str, ...] = ()) -
 
 
 @pytest.fixture(autouse=True)
-def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """LUTHIER_HOME and the working folder in a folder of the test's own; no variable of the developer's."""
     forget_the_developer(monkeypatch, keep=SERVICES if request.node.get_closest_marker("live") else ())
     home = tmp_path / "home"
     monkeypatch.setenv("LUTHIER_HOME", str(home))
     monkeypatch.chdir(tmp_path)
-    return home
+    yield home
+    give_back_embedded_server(home)
+
+
+def give_back_embedded_server(home: Path) -> None:
+    """An embedded server stays, with its weights, for as long as a process leases it: here to the end of all tests."""
+    with suppress(FileNotFoundError):
+        announced = json.loads((home / "local" / "server.json").read_bytes())
+        LocalService(announced["port"], announced["token"], announced["pid"]).release()
 
 
 @pytest.fixture

@@ -103,13 +103,13 @@ def test_a_provider_without_batches_is_refused_with_what_to_type(engine: Engine)
 
 
 @pytest.mark.slow
-def test_120000_requests_are_three_batches(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
+def test_50001_requests_are_two_batches(engine: Engine, endpoint: Endpoint, server: LocalServer) -> None:
     server.faults.add(Fault("slow", path="chat/completions", delay_seconds=600))
     options = RunOptions(engine=engine)
-    asked = ((request, endpoint) for request in requests(120_000))
+    asked = ((request, endpoint) for request in requests(50_001))
     outcome = ask_by_batch(lambda: asked, options, wait=False, purpose="much")
-    assert [batch.lines for batch in outcome.batches] == [50_000, 50_000, 20_000]
-    assert server.received.by_path["batches"] == 3 and not outcome.complete
+    assert [batch.lines for batch in outcome.batches] == [50_000, 1]
+    assert server.received.by_path["batches"] == 2 and not outcome.complete
 
 
 def test_a_signal_ends_the_wait_and_the_batch_is_collected_later(

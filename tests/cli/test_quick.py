@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -15,6 +16,7 @@ import luthier as lt
 from luthier.scoring.batch_report import BatchReport
 from luthier.tracking.model_runs import batch_run, log_later, write_kept_runs
 from luthier.tracking.store_file import SCHEMAS, model_folder, runs_tagged
+from tests.conftest import standing_store
 
 HEAVY = (
     "mlflow",
@@ -57,19 +59,27 @@ def asked(folder: Path, expression: str) -> str:
     ).stdout.strip()
 
 
-@pytest.fixture
-def folder(store: str, tmp_path: Path) -> Path:
-    """A folder whose mlflow.db has a registered model and the run of a fine-tuning job."""
+@pytest.fixture(scope="module")
+def written(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a registered model and the run of a fine-tuning job."""
     import mlflow
 
     task = lt.Task("mood", labels=["bad", "good"])
     table = pd.DataFrame({"text": ["good day", "bad day"] * 4, "label": ["good", "bad"] * 4})
-    lt.log(lt.Baseline(task), train=table, register="mood", alias="champion")
-    client = mlflow.MlflowClient()
-    tags = {"luthier.kind": "tune", "luthier.spec": "few", "luthier.tune_digest": "d", "luthier.base_model": "m"}
-    client.create_run("0", tags=tags | {"luthier.job": "ftjob-1", "luthier.job_status": "succeeded"})
-    deleted = client.create_run("0", tags=tags | {"luthier.job": "ftjob-gone"})
-    client.delete_run(deleted.info.run_id)
+    with standing_store(tmp_path_factory.mktemp("quick"), empty_store) as file:
+        lt.log(lt.Baseline(task), train=table, register="mood", alias="champion")
+        client = mlflow.MlflowClient()
+        tags = {"luthier.kind": "tune", "luthier.spec": "few", "luthier.tune_digest": "d", "luthier.base_model": "m"}
+        client.create_run("0", tags=tags | {"luthier.job": "ftjob-1", "luthier.job_status": "succeeded"})
+        deleted = client.create_run("0", tags=tags | {"luthier.job": "ftjob-gone"})
+        client.delete_run(deleted.info.run_id)
+    return file
+
+
+@pytest.fixture
+def folder(written: Path, store: str, tmp_path: Path) -> Path:
+    """A folder whose mlflow.db is a copy of it."""
+    shutil.copy(written, tmp_path / "mlflow.db")
     return tmp_path
 
 
@@ -114,7 +124,7 @@ def test_a_run_that_cannot_be_written_is_kept_and_written_later(folder: Path, ca
     report = BatchReport(rows=1)
     there = batch_run("models:/mood@champion", model.model_id, model.fitted.spec, report.metrics(), report.summary())
     kept = folder / "home" / "runs"
-    kept.mkdir()
+    kept.mkdir(parents=True)
     away = asdict(there) | {"store": f"sqlite:///{folder}/no/folder/mlflow.db"}
     (kept / "1-away.json").write_text(json.dumps(away))
     (kept / "2-there.json").write_text(json.dumps(asdict(there)))
@@ -143,14 +153,11 @@ def test_the_file_says_what_mlflow_says(folder: Path) -> None:
     assert asked(folder, "model_folder('models:/nothing@champion')") == "null"
 
 
-def test_the_schema_of_the_installed_mlflow_is_known(tmp_path: Path) -> None:
+def test_the_schema_of_the_installed_mlflow_is_known(empty_store: Path) -> None:
     """An MLflow with another schema is asked itself, which is slow; look at its tables, then add it to SCHEMAS."""
     import sqlite3
 
-    import mlflow
-
-    mlflow.MlflowClient(f"sqlite:///{tmp_path / 'new.db'}").search_experiments()
-    with sqlite3.connect(tmp_path / "new.db") as database:
+    with sqlite3.connect(empty_store) as database:
         assert {row[0] for row in database.execute("SELECT version_num FROM alembic_version")} <= SCHEMAS
     database.close()
 

@@ -51,15 +51,15 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = order = concordance = 0
     truth = agree(drawn(20_000, 0.05, 0.03))
     assert truth.order is not None and truth.concordance is not None
-    for seed in range(200):
+    for seed in range(100):
         found = agree(drawn(25, 0.05, 0.03, seed))
         assert found.order is not None and found.concordance is not None
         held += (found.difference.low or 0) <= 0.05 <= (found.difference.high or 0)
         order += (found.order.low or 0) <= truth.order.value <= (found.order.high or 0)
         concordance += (found.concordance.low or 0) <= truth.concordance.value <= (found.concordance.high or 0)
-    assert held >= 182
-    assert order >= 182
-    assert concordance >= 178
+    assert held >= 90
+    assert order >= 90
+    assert concordance >= 88
 
 
 def test_an_offset_lowers_concordance_and_leaves_correlation() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import REPOSITORY
 from tests.patience import PATIENCE_SECONDS
@@ -29,6 +30,19 @@ def environment(store: str) -> dict[str, str]:
     """What the command runs in: this Python's programs and the test's tracking store."""
     path = os.pathsep.join([str(BIN), str(REPOSITORY / ".tools" / "bin"), os.environ["PATH"]])
     return {**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path}
+
+
+def predicted_in_process(model_uri: str, source: Path | str) -> list[dict[str, Any]]:
+    """What `mlflow models predict` writes for a csv: its own code, in this process, which has loaded MLflow already."""
+    from mlflow.models.cli import commands
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.json"
+        options = ["-i", str(source), "-t", "csv", "-o", str(target), "--env-manager", "local"]
+        done = CliRunner().invoke(commands, ["predict", "-m", model_uri, *options], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found: list[dict[str, Any]] = json.loads(target.read_bytes(), parse_constant=pytest.fail)["predictions"]
+    return found
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, REPOSITORY, reviews
-from tests.packaging.commands import BIN, COLUMNS, environment, invoked, served
+from tests.packaging.commands import BIN, COLUMNS, environment, invoked, predicted_in_process, served
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -60,11 +60,16 @@ def predicted(store: str, *options: str, name: str = "stars") -> list[dict[str, 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     out = json.loads(Path("out.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    return [{name: row[name] for name in COLUMNS} for row in out["predictions"]]
+    return shared(out["predictions"])
 
 
-def test_mlflow_models_predict_agrees(store: str, scored: list[dict[str, Any]]) -> None:
-    assert predicted(store, "--env-manager", "local") == scored
+def shared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The columns that `luthier score` writes too."""
+    return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def test_mlflow_models_predict_agrees(model: lt.Model, scored: list[dict[str, Any]]) -> None:
+    assert shared(predicted_in_process(model.uri, "rows.csv")) == scored
 
 
 def test_mlflow_models_predict_agrees_in_an_environment_of_its_own(store: str, scored: list[dict[str, Any]]) -> None:
@@ -74,7 +79,7 @@ def test_mlflow_models_predict_agrees_in_an_environment_of_its_own(store: str, s
 
 
 def test_smollm2_answers_the_same_through_mlflow(
-    store: str, task: lt.Task, rows: pd.DataFrame, train: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    task: lt.Task, rows: pd.DataFrame, train: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "1")
     words = dict(zip(task.labels, ["terrible", "poor", "okay", "good", "excellent"], strict=True))
@@ -89,7 +94,7 @@ def test_smollm2_answers_the_same_through_mlflow(
     model = lt.log(spec, train=train, register="stars", alias="champion")
     rows.head(20).to_csv("rows.csv", index=False)
     ours = scored_by(model)
-    assert predicted(store, "--env-manager", "local") == ours
+    assert shared(predicted_in_process(model.uri, "rows.csv")) == ours
     loaded = mlflow.pyfunc.load_model("models:/stars@champion").predict(rows.head(20)[["text"]])
     assert json.loads(loaded[COLUMNS].to_json(orient="records", double_precision=15)) == [
         {name: pytest.approx(value) for name, value in row.items()} for row in ours
@@ -103,13 +108,16 @@ def test_mlflow_models_serve_agrees_and_asks_once_what_many_clients_want(
     with served(store, "models:/stars@champion") as url, ThreadPoolExecutor(10) as pool:
         before = server.received.total
         answers = list(pool.map(lambda start: invoked(url, rows["text"][start : start + 20]), starts))
-    found = [{name: row[name] for name in COLUMNS} for out in answers for row in out["predictions"]]
-    assert found == scored * 2
+    assert shared([row for out in answers for row in out["predictions"]]) == scored * 2
     assert server.received.total - before == len(rows) - 1, "each text once; the empty one never"
 
 
 def test_mlflow_run_compares(
-    store: str, model: lt.Model, rows: pd.DataFrame, train: pd.DataFrame, tmp_path: Path
+    rows: pd.DataFrame,
+    train: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     specs = tmp_path / "specs"
     specs.mkdir()
@@ -117,16 +125,15 @@ def test_mlflow_run_compares(
     (specs / "base.yaml").write_text("technique: baseline\n")
     rows.to_csv("test.csv", index=False)
     train.to_csv("train.csv", index=False)
-    done = subprocess.run(
-        [BIN / "mlflow", "run", str(REPOSITORY), "-e", "compare", "--env-manager", "local", "-P", f"specs={specs}",
-         "-P", f"test={tmp_path}/test.csv", "-P", f"train={tmp_path}/train.csv", "-P", "limit=50"],
-        env=environment(store), capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "base" in done.stdout
+    monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), os.environ["PATH"]]))
+    # What `mlflow run` calls; the command itself is typed in tests/test_scripts.py.
+    given = {"specs": specs, "test": tmp_path / "test.csv", "train": tmp_path / "train.csv", "limit": 50}
+    submitted = mlflow.projects.run(str(REPOSITORY), "compare", parameters=given, env_manager="local")
+    assert submitted.get_status() == "FINISHED"
+    assert "base" in capfd.readouterr().out
 
 
-def test_every_head_of_an_embedding_is_served_as_it_scores(
+def test_every_head_of_an_embedding_predicts_as_it_scores(
     store: str, task: lt.Task, rows: pd.DataFrame, train: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STARS_KEY", KEY)
@@ -134,15 +141,12 @@ def test_every_head_of_an_embedding_is_served_as_it_scores(
     heads: dict[str, Any] = {name: name for name in ("logistic", "ordinal", "regression")}
     heads["automl"] = {"method": "automl", "trials": 6}
     card = ModelCard("vectors", chat=False, completions=False, embeddings=True)
-    with LocalServer(models=[card], api_key=KEY) as server, contextlib.ExitStack() as stack:
+    with LocalServer(models=[card], api_key=KEY) as server:
         endpoint = lt.compatible("vectors", server.base_url, api_key_env="STARS_KEY")
-        ours, urls = {}, {}
         for name, head in heads.items():
             spec = lt.Embedding(task, endpoint=endpoint, head=head, objective="mse")
             model = lt.log(spec, train=train, register=f"stars-{name}", alias="champion")
-            ours[name] = scored_by(model)
-            urls[name] = stack.enter_context(served(store, model.uri))
-        for name, url in urls.items():
-            out = invoked(url, rows["text"].head(50))
-            assert [{column: row[column] for column in COLUMNS} for row in out["predictions"]] == ours[name]
-        assert predicted(store, "--env-manager", "local", name="stars-automl") == ours["automl"]
+            ours = scored_by(model)
+            assert shared(predicted_in_process(model.uri, "rows.csv")) == ours
+        # The last, whose packages are others, in a process that has not trained it.
+        assert predicted(store, "--env-manager", "local", name="stars-automl") == ours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import luthier as lt
 from luthier.serving.models import open_model
 from luthier.starting.init import init_from_table
 from tests.conftest import REPOSITORY
-from tests.packaging.commands import BIN, environment
+from tests.packaging.commands import predicted_in_process
 from tests.serving.served import WITHOUT_KEY, ask, running
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
@@ -31,8 +30,22 @@ TYPES = {
 }
 """File of example rows to its type, its column of truths, and the spec that is compared; all where empty."""
 
+
 ROWS = 4
 """Rows of the test table that are asked: the embedded model writes some hundred characters a second."""
+
+
+@pytest.fixture(scope="module")
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one embedded server for all types: loading its weights takes seconds."""
+    return tmp_path_factory.mktemp("embedded")
+
+
+@pytest.fixture(autouse=True)
+def same_server(embedded_server: Path, clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "30")
+    clean_home.mkdir(mode=0o700)
+    (clean_home / "local").symlink_to(embedded_server)
 
 
 def started(name: str) -> tuple[list[lt.Spec], pd.DataFrame, pd.DataFrame]:
@@ -46,18 +59,6 @@ def started(name: str) -> tuple[list[lt.Spec], pd.DataFrame, pd.DataFrame]:
     return specs, train, test.head(ROWS)
 
 
-def predicted(store: str, name: str) -> list[dict[str, Any]]:
-    """What the `mlflow` command predicts for the rows of in.csv."""
-    done = subprocess.run(
-        [BIN / "mlflow", "models", "predict", "-m", f"models:/{name}@champion", "-i", "in.csv", "-t", "csv",
-         "-o", "out.json", "--env-manager", "local"],
-        env=environment(store), capture_output=True, text=True, check=False, timeout=580,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: list[dict[str, Any]] = json.loads(Path("out.json").read_text(encoding="utf-8"))["predictions"]
-    return found
-
-
 def plain(frame: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
     """These columns row by row, missing cells as `None`."""
     cells = frame[columns].astype(object)
@@ -67,10 +68,7 @@ def plain(frame: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_what_was_measured_is_what_every_way_to_ask_answers(
-    store: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LUTHIER_LOCAL_LINGER_SECONDS", "1")
+def test_what_was_measured_is_what_every_way_to_ask_answers(name: str) -> None:
     specs, train, test = started(name)
     board = lt.compare(specs, test, train=train)
     best = board.leaderboard.entries[0].name
@@ -90,7 +88,7 @@ def test_what_was_measured_is_what_every_way_to_ask_answers(
     model.score_file("in.csv", "out.jsonl")
     lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [{column: line[column] for column in columns} for line in lines] == measured
-    answered = predicted(store, name)
+    answered = predicted_in_process(model.uri, "in.csv")
     assert [{column: row[column] for column in columns} for row in answered] == measured
     with running(open_model(model.uri, WITHOUT_KEY)) as (_, listening):
         reply = ask(listening, "POST", "/invocations", {"dataframe_records": texts.to_dict("records")})

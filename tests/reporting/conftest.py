@@ -49,7 +49,7 @@ def chromium(tmp_path: Path) -> Callable[[Path], Opened]:
     return open_page
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stars() -> Task:
     return Task("stars", type="rating", text="text", label="stars", labels=[1, 2, 3, 4, 5], raters=["ann", "bob"])
 
@@ -104,7 +104,7 @@ def make_board(
     return build_leaderboard(task, rows, candidates, train_labels=labels, resamples=300), rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def board(stars: Task) -> Leaderboard:
     return make_board(stars, [f"text {i}" for i in range(200)])[0]
 

@@ -163,7 +163,7 @@ def test_schemathesis_finds_no_answer_that_the_document_does_not_have(logged: st
 
                 @seed(11)
                 @bounded(
-                    max_examples=150 if operation.method == "post" else 5,
+                    max_examples=50 if operation.method == "post" else 5,
                     deadline=None,
                     database=None,
                     phases=[Phase.generate],
@@ -180,4 +180,4 @@ def test_schemathesis_finds_no_answer_that_the_document_does_not_have(logged: st
                     assert reply.status_code != 500
 
                 check()
-    assert cases >= 300, cases
+    assert cases >= 100, cases

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,7 +21,7 @@ from luthier.serving.request_rows import rows_of_request
 from luthier.serving.served_model import ScoringRequest
 from luthier.spec import Fitted
 from luthier.tasks.prediction import Prediction
-from tests.packaging.commands import BIN, environment
+from tests.packaging.commands import predicted_in_process
 from tests.scripted_server import chat_reply, serving
 
 WORDS = ["dog", "cat", "car", "sun", "sea", "tea", "map", "key", "pen", "cup"]
@@ -126,19 +124,13 @@ def test_a_packaged_model_scores_tables_by_both_columns(task: lt.Task, endpoint:
         model.score(pairs(0, 3)[["first"]])
 
 
-@pytest.mark.slow
-def test_mlflow_predicts_row_for_row_what_was_compared(task: lt.Task, endpoint: Endpoint, store: str) -> None:
+@pytest.mark.usefixtures("store")
+def test_mlflow_predicts_row_for_row_what_was_compared(task: lt.Task, endpoint: Endpoint) -> None:
     spec = prompt(task, endpoint, "text")
     board = lt.compare([spec], pairs(0, 12))
     lt.log(spec, register="pairs", alias="champion")
     pairs(0, 12).to_csv("in.csv", index=False)
-    done = subprocess.run(
-        [BIN / "mlflow", "models", "predict", "-m", "models:/pairs@champion", "-i", "in.csv", "-t", "csv",
-         "-o", "out.json", "--env-manager", "local"],
-        env=environment(store), capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads(Path("out.json").read_text(encoding="utf-8"))["predictions"]
+    rows = predicted_in_process("models:/pairs@champion", "in.csv")
     assert [row["score"] for row in rows] == board.answers("text")["score"].tolist()
 
 
