@@ -22,6 +22,7 @@ import luthier as lt
 from luthier_local import LocalServer
 from tests.cli.conftest import Run, run
 from tests.conftest import priced, reviews, stars
+from tests.patience import PATIENCE_SECONDS
 
 __all__ = ["run"]
 
@@ -132,7 +133,7 @@ class Terminal:
         )
         os.close(behind)
 
-    def read(self, until: str = "try> ", seconds: float = 90.0) -> str:
+    def read(self, until: str = "try> ", seconds: float = PATIENCE_SECONDS) -> str:
         """What is shown up to the prompt; up to the end where `until` is empty."""
         shown, deadline = b"", time.monotonic() + seconds
         while time.monotonic() < deadline and not (until and shown.decode(errors="replace").endswith(until)):
@@ -151,7 +152,7 @@ class Terminal:
 
     def leave(self, key: bytes) -> int:
         os.write(self.screen, key)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -218,4 +219,4 @@ def test_an_editor_changes_the_template_and_a_pasted_text_is_one_text(
         last += terminal.read("", seconds=5)
     assert "is in no file" in last
     assert "Be brief." in last
-    assert terminal.process.wait(60) == 0
+    assert terminal.process.wait(PATIENCE_SECONDS) == 0

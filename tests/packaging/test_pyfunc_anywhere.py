@@ -85,7 +85,7 @@ def forked(predict: Any, texts: pd.DataFrame) -> int:
     if child == 0:
         code = 1
         try:
-            signal.alarm(60)
+            signal.alarm(int(PATIENCE_SECONDS))
             code = 0 if (predict(texts)["state"] == "ok").all() else 2
         finally:
             os._exit(code)

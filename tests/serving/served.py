@@ -30,10 +30,11 @@ WITHOUT_KEY = ServerSettings(port=0, without_key=True)
 
 
 class EchoModel:
-    """Answers each row with its text's length, after `seconds`; texts that say so make it fail."""
+    """Answers each row with its text's length, after `seconds` and once it is not `held`; texts can make it fail."""
 
     def __init__(self, seconds: float = 0.0, version: str | None = "3") -> None:
         self.seconds = seconds
+        self.held = False
         self.facts = ServedModelFacts(
             uri="models:/stars/3",
             name="stars",
@@ -59,6 +60,8 @@ class EchoModel:
             raise Refusal(429, "REQUEST_LIMIT_EXCEEDED", "The queue is full.", retry_after_seconds=1.2)
         try:
             await asyncio.sleep(self.seconds)
+            while self.held:
+                await asyncio.sleep(0.005)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

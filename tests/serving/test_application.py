@@ -286,22 +286,23 @@ def test_bodies_that_are_in_at_one_time_are_bounded_together() -> None:
 
 def test_a_request_may_take_less_time_than_the_server_allows_and_never_more() -> None:
     model = EchoModel()
-    with running(model, ServerSettings(port=0, without_key=True, timeout_seconds=5)) as (_, listening):
-        ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="2")
-        ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="60")
+    with running(model, ServerSettings(port=0, without_key=True, timeout_seconds=5000)) as (_, listening):
+        ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="2000")
+        ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="60000")
         ask(listening, "POST", "/invocations", {"inputs": ["a"]})
     short, capped, default = model.given_seconds
-    assert 1 < short <= 2
-    assert 4 < capped <= 5
-    assert 4 < default <= 5
+    assert 1000 < short <= 2000
+    assert 4000 < capped <= 5000
+    assert 4000 < default <= 5000
 
 
 def test_a_request_whose_time_is_over_gets_504_and_its_work_ends() -> None:
     model = EchoModel(seconds=60)
     with running(model) as (_, listening):
-        reply = ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="0.05")
-    assert reply.status == 504
-    assert reply.document["error_code"] == "DEADLINE_EXCEEDED"
+        while not model.asked:  # On a busy machine time may be over before the model is asked.
+            reply = ask(listening, "POST", "/invocations", {"inputs": ["a"]}, x_request_timeout_seconds="0.05")
+            assert reply.status == 504
+            assert reply.document["error_code"] == "DEADLINE_EXCEEDED"
     assert model.cancelled == 1
 
 
@@ -316,7 +317,7 @@ def test_work_for_a_client_that_has_gone_ends() -> None:
             until(lambda: server.in_flight == 1 and model.asked != [])
         assert seen.next().status == 499
         assert model.cancelled == 1
-        assert server.in_flight == 0
+        until(lambda: server.in_flight == 0)
 
 
 def test_observers_are_told_of_every_request_and_of_no_text() -> None:
@@ -328,7 +329,7 @@ def test_observers_are_told_of_every_request_and_of_no_text() -> None:
         assert (told.key, told.error_code) == ("mobile app", None)
         assert told.answer is not None
         assert told.answer.rows == 2
-        assert 0 < told.seconds < 10
+        assert 0 < told.seconds < PATIENCE_SECONDS
         ask(listening, "POST", "/invocations", {"inputs": ["one"]}, x_api_key="lk_wrong")
         told = seen.next()
         assert (told.status, told.key, told.error_code, told.answer) == (401, None, "UNAUTHENTICATED", None)
@@ -341,7 +342,8 @@ def test_observers_are_told_of_every_request_and_of_no_text() -> None:
 
 
 def test_more_requests_than_the_server_takes_get_429_before_their_bodies_are_read() -> None:
-    model = EchoModel(seconds=0.3)
+    model = EchoModel()
+    model.held = True
     settings = ServerSettings(port=0, without_key=True, most_requests=2)
     with running(model, settings) as (server, listening), ThreadPoolExecutor(2) as clients:
         served = [clients.submit(ask, listening, "POST", "/invocations", {"inputs": ["a"]}) for _ in range(2)]
@@ -354,6 +356,7 @@ def test_more_requests_than_the_server_takes_get_429_before_their_bodies_are_rea
         assert said.startswith(b"HTTP/1.1 429 ")
         assert b"\r\nretry-after: 1\r\n" in said
         assert ask(listening, "GET", "/ready").status == 200
+        model.held = False
         assert [reply.result(PATIENCE_SECONDS).status for reply in served] == [200, 200]
 
 

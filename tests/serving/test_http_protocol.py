@@ -42,13 +42,14 @@ def standing() -> Iterator[socket.socket]:
 def here(standing: socket.socket) -> Iterator[socket.socket]:
     """The same; the server still answers after the test."""
     yield standing
-    assert ask(standing, "POST", "/invocations", {"inputs": ["after"]}).status == 200
+    # A busy machine may send too slowly for it.
+    until(lambda: ask(standing, "POST", "/invocations", {"inputs": ["after"]}).status == 200)
 
 
 def drip(listening: socket.socket, begun: bytes, drop: bytes) -> tuple[bytes, float]:
     """Sends a beginning and then a drop every 20 ms; gives what came back until the close, and the seconds to there."""
+    start = time.monotonic()
     with socket.create_connection(listening.getsockname(), timeout=PATIENCE_SECONDS) as client:
-        start = time.monotonic()
         client.sendall(begun)
         client.settimeout(0.02)
         got = b""
@@ -131,31 +132,39 @@ def test_the_rest_of_a_body_that_was_refused_has_its_time_too(here: socket.socke
 
 class LongAnswers(EchoModel):
     async def answer(self, request: ScoringRequest, timeout_seconds: float) -> ScoringAnswer:
+        self.asked.append(request)
         return ScoringAnswer(["x" * 1_000_000] * 16, 1)
 
 
 def test_a_client_that_stops_reading_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", 0.2)
-    with running(LongAnswers()) as (server, listening), socket.socket() as client:
+    model = LongAnswers()
+    with running(model) as (server, listening), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(listening.getsockname())
         client.sendall(HEAD + BODY)
-        until(lambda: server.in_flight == 0 and server.connections == 1)
-        until(lambda: server.connections == 0)
+        until(lambda: model.asked)
+        until(lambda: server.in_flight == 0 and server.connections == 0)
 
 
 def test_a_client_that_reads_its_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", 0.2)
-    with running(LongAnswers()) as (_, listening), socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)
-        client.settimeout(PATIENCE_SECONDS)
-        client.connect(listening.getsockname())
-        client.sendall(HEAD + BODY)
-        got, pause = 0, threading.Event()
-        while piece := client.recv(1_000_000):
-            got += len(piece)
-            pause.wait(0.005)
-        assert got > 16_000_000
+    seconds, pause, is_whole = 0.2, threading.Event(), False
+    while not is_whole:  # On a busy machine the client may stop for longer than is allowed: then more is.
+        monkeypatch.setattr("luthier.serving.server.KEEP_ALIVE_SECONDS", seconds)
+        with running(LongAnswers()) as (_, listening), socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)
+            client.settimeout(PATIENCE_SECONDS)
+            client.connect(listening.getsockname())
+            client.sendall(HEAD + BODY)
+            begun, got = time.monotonic(), 0
+            with suppress(ConnectionResetError):
+                while piece := client.recv(1_000_000):
+                    got += len(piece)
+                    pause.wait(0.005)
+        is_whole = got > 16_000_000
+        assert is_whole or time.monotonic() - begun > seconds
+        seconds *= 4
+        assert seconds < PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from luthier.errors import ModelError
 from luthier.serving.models import open_model
 from luthier.serving.pyfunc_served import PyfuncServed
 from luthier.serving.refusals import Refusal
-from luthier.serving.served_model import Readiness, ScoringRequest
+from luthier.serving.served_model import ScoringRequest
 from luthier.serving.settings import ServerSettings
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 SETTINGS = ServerSettings(port=0, without_key=True)
 
@@ -120,12 +119,5 @@ def test_threads_that_hang_are_counted_until_they_return(model: PyfuncServed) ->
         asked(model, "dataframe_records", rows)
     assert refused.value.status == 503
     Path("hang").unlink()
-    assert ready_within(model, 5.0).is_ready
+    until(lambda: model.readiness().is_ready)
     assert asked(model, "dataframe_records", rows) == [{"name": "a", "doubled": 2.0}]
-
-
-def ready_within(model: PyfuncServed, seconds: float) -> Readiness:
-    until = time.monotonic() + seconds
-    while not model.readiness().is_ready and time.monotonic() < until:
-        time.sleep(0.01)
-    return model.readiness()

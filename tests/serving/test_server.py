@@ -218,11 +218,14 @@ def test_a_connection_that_comes_at_the_moment_of_a_pause_is_answered(turns: int
 
 
 def test_a_request_that_is_being_answered_when_its_socket_is_paused_is_finished() -> None:
-    with running(EchoModel(seconds=0.3)) as (server, listening):
+    model = EchoModel()
+    model.held = True
+    with running(model) as (server, listening):
         with connected(listening) as client:
             client.sendall(WHOLE)
             until(lambda: server.in_flight == 1)
             wait_for(server.pause(listening))
+            model.held = False
             said = read_all(client)
         assert said.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in said
@@ -284,7 +287,8 @@ def ask_unix(path: str) -> bytes:
 
 
 def test_a_drain_answers_what_has_come_and_takes_no_more() -> None:
-    model = EchoModel(seconds=0.5)
+    model = EchoModel()
+    model.held = True
     with listening_socket("127.0.0.1", 0) as listening:
         server = RunningServer(model, WITHOUT_KEY)
         wait_for(server.start())
@@ -293,6 +297,8 @@ def test_a_drain_answers_what_has_come_and_takes_no_more() -> None:
             answers = [clients.submit(ask_raw, listening, WHOLE) for _ in range(16)]
             until(lambda: server.in_flight == 16)
             draining = in_background(server.drain())
+            until(lambda: not server.is_accepting(listening))
+            model.held = False
             assert {answer.result(PATIENCE_SECONDS)[:13] for answer in answers} == {b"HTTP/1.1 200 "}
         draining.result(PATIENCE_SECONDS)
         assert model.is_closed

@@ -37,11 +37,14 @@ def time() -> Time:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """The embedded server with a base model that can be tuned; its key is in STARS_KEY."""
+def server(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    """The embedded server with a base model that can be tuned; its key is in STARS_KEY.
+
+    A test may give the seconds that it rests after every step.
+    """
     monkeypatch.setenv("STARS_KEY", KEY)
     models = [ModelCard(BASE, backend="tunable-hashed", completions=False), ModelCard("stars-model")]
-    with LocalServer(models=models, api_key=KEY) as running:
+    with LocalServer(models=models, api_key=KEY, training_step_seconds=getattr(request, "param", 0.0)) as running:
         yield running
 
 

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.usefixtures("store")
 Jobs = Callable[[], list[str]]
 ORDERS = '"method"'
 """Stands in the body of an order and not in that of the question whether one would be taken."""
+LONG_STEP_SECONDS = 0.02
+"""Jobs of 4,000 steps take more than a minute then, so that every machine meets them in the middle."""
 
 
 @pytest.fixture
@@ -116,6 +118,7 @@ def test_a_lost_tracking_store_does_not_buy_a_second_job(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", [LONG_STEP_SECONDS], indirect=True)
 def test_after_a_cancelled_job_the_same_call_submits_a_new_one(
     spec: lt.FineTune, train: pd.DataFrame, jobs_at: Jobs, timing: Timing, task: lt.Task, server: LocalServer
 ) -> None:
@@ -130,6 +133,7 @@ def test_after_a_cancelled_job_the_same_call_submits_a_new_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", [LONG_STEP_SECONDS], indirect=True)
 def test_again_submits_another_job_only_once_the_last_has_ended(
     spec: lt.FineTune, train: pd.DataFrame, jobs_at: Jobs, timing: Timing, task: lt.Task, server: LocalServer
 ) -> None:
@@ -234,6 +238,7 @@ class AtTheSameMoment(OpenAITuner):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", [LONG_STEP_SECONDS], indirect=True)
 def test_of_two_machines_that_order_at_the_same_moment_one_job_is_left(
     task: lt.Task, train: pd.DataFrame, server: LocalServer, jobs_at: Jobs, timing: Timing
 ) -> None:

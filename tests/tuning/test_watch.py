@@ -35,11 +35,12 @@ pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
-def slow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """Its jobs train until they are told to stop, or nearly."""
+def slow_server(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    """Its jobs train until they are told to stop, or nearly; a test may give the seconds it rests after every step."""
     monkeypatch.setenv("STARS_KEY", KEY)
     base = ModelCard(BASE, backend="tunable-hashed", completions=False)
-    with LocalServer(models=[base], api_key=KEY, training_step_seconds=0.02) as running:
+    seconds = getattr(request, "param", 0.02)
+    with LocalServer(models=[base], api_key=KEY, training_step_seconds=seconds) as running:
         yield running
 
 
@@ -94,13 +95,13 @@ def test_a_watch_that_was_stopped_leaves_the_job_and_the_next_one_has_no_gap(
     long: lt.FineTune, train: pd.DataFrame, timing: Timing
 ) -> None:
     with pytest.raises(Interrupted, match=r"luthier tune attach ftjob-.*luthier tune cancel ftjob-"):
-        lt.tune(long, train.head(12), timing=timing, watcher=Until(5))
-    job = lt.tune(long, train.head(12), timing=timing, detach=True)
+        lt.tune(long, train, timing=timing, watcher=Until(5))
+    job = lt.tune(long, train, timing=timing, detach=True)
     assert not job.state.ended
     assert status_of(job.run_id) == "RUNNING"
     before = history(job.run_id, "train_loss")
     with pytest.raises(Interrupted):
-        lt.tune(long, train.head(12), timing=timing, watcher=Until(before[-1] + 10))
+        lt.tune(long, train, timing=timing, watcher=Until(before[-1] + 10))
     after = history(job.run_id, "train_loss")
     # Long jobs report every so many steps.
     assert after == list(range(after[0], after[-1] + 1, after[0]))
@@ -153,6 +154,7 @@ def test_a_key_that_expires_in_the_middle_ends_the_watch_and_not_the_job(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("slow_server", [300.0], indirect=True)
 def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
     task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
@@ -165,6 +167,7 @@ def test_epochs_the_service_chose_may_not_cost_more_than_the_budget(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("slow_server", [300.0], indirect=True)
 def test_a_budget_is_held_by_a_watch_that_is_taken_up_later(
     task: lt.Task, slow_server: LocalServer, train: pd.DataFrame, timing: Timing
 ) -> None:
