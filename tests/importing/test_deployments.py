@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,28 +163,30 @@ def test_a_deployment_that_moved_to_another_model_gets_a_new_version(
     assert (back.version, back.happened) == ("stars/1", "updated")
 
 
-@pytest.mark.parametrize(
-    ("given", "why", "cure", "passes"),
-    [
-        ({"model": "gpt-4o", "state": "Failed"}, "state is Failed", "make it anew", False),
-        ({"model": "gpt-4o", "state": "Creating"}, "state is Creating", "again later", True),
-        ({"model": f"gpt-4o-2024-08-06.ft-{99:032x}"}, "whose job is not among", "without --since", False),
-        ({"model": "ftchkpt-0123abcd"}, "ftchkpt-0123abcd, whose job", "without --since", False),
-        ({"model": "gpt-image-1", "capabilities": {"imageGenerations": "true"}}, "imageGenerations", "", False),
-    ],
-)
-def test_what_cannot_be_brought_says_why_and_what_to_do(
-    task: lt.Task, azure: AzureStandIn, jobs: list[JobModel], given: dict[str, Any], why: str, cure: str, passes: bool
+NOT_BROUGHT: Mapping[str, tuple[dict[str, Any], str, str, bool]] = {
+    "failed": ({"model": "gpt-4o", "state": "Failed"}, "state is Failed", "make it anew", False),
+    "creating": ({"model": "gpt-4o", "state": "Creating"}, "state is Creating", "again later", True),
+    "elsewhere": ({"model": f"gpt-4o-2024-08-06.ft-{99:032x}"}, "whose job is not among", "without --since", False),
+    "checkpoint": ({"model": "ftchkpt-0123abcd"}, "ftchkpt-0123abcd, whose job", "without --since", False),
+    "images": ({"model": "gpt-image-1", "capabilities": {"imageGenerations": "true"}}, "imageGenerations", "", False),
+}
+"""Deployments by name, with why each is not brought, what helps, and whether that passes."""
+
+
+def test_what_cannot_be_brought_says_why_and_what_to_do_and_stops_no_other(
+    task: lt.Task, azure: AzureStandIn, jobs: list[JobModel]
 ) -> None:
-    azure.deploy("one", **given)
+    for name, (given, *_) in NOT_BROUGHT.items():
+        azure.deploy(name, **given)
     azure.deploy("other", TUNED[0])
     found = bring(azure, jobs, task)
     assert isinstance(found["other"], ImportedItem)
-    one = found["one"]
-    assert isinstance(one, NotImported)
-    assert why in one.why
-    assert cure in one.cure
-    assert one.passes == passes
+    for name, (_, why, cure, passes) in NOT_BROUGHT.items():
+        one = found[name]
+        assert isinstance(one, NotImported), name
+        assert why in one.why
+        assert cure in one.cure
+        assert one.passes == passes, name
 
 
 def test_without_a_task_fine_tuned_deployments_are_brought_and_base_models_are_not(
