@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -440,3 +441,32 @@ def test_specs_are_compared_packaged_and_score_as_they_were_measured(endpoint: E
     scored = lt.log(specs[0], train=table[20:]).score(table[:20])
     assert scored["fields"].tolist() == answers["fields"].tolist()
     assert scored["product"].tolist() == ["chairs"] * 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"tags": "array"}, r"fields.tags is of type array.*\[string\]"),
+        ({"at": "object"}, "fields.at is of type object"),
+        ({"type": "array", "items": {"type": "string"}}, "fields.type is of type array"),
+        (["vendor", "total"], "a block of names and types"),
+        ({"day": {"type": "string", "format": "date"}}, "fields.day has the keyword 'format'"),
+        ({"total": {"type": "number", "minimum": 0}}, "fields.total has the keyword 'minimum'"),
+        ({"day": "date"}, "A date is a string"),
+    ],
+)
+def test_fields_that_are_no_schema_say_what_is_one(fields: Any, why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        lt.Task("orders", type="extraction", fields=fields)
+
+
+def test_a_field_may_be_called_type() -> None:
+    task = lt.Task("animals", type="extraction", fields={"animal": {"type": "string", "legs": "integer"}})
+    assert task.kind.parts == ("animal.type", "animal.legs")
+
+
+def test_a_misspelled_key_of_a_task_is_told_with_its_file_and_the_nearest_key(tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text("name: orders\ntype: extraction\nfeilds: {total: number}\n")
+    with pytest.raises(SpecError, match=rf"^{re.escape(str(file))}: feilds: .*verbatim .did you mean fields"):
+        lt.Task.read(file)

@@ -15,6 +15,7 @@ import luthier as lt
 from luthier.endpoints import Endpoint
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.metrics import evaluate
+from luthier.reporting.board_sentences import sentences as sentences_of
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead
 from tests.scripted_server import chat_reply, serving
@@ -44,7 +45,7 @@ def test_kinds_of_spans_are_no_closed_set_of_labels() -> None:
     assert TASK.labels == ()
     assert TASK.document()["labels"] == ["PER", "ORG", "LOC"]
     assert lt.Task(**TASK.document()) == TASK
-    assert list(TASK.kind.columns) == ["spans", "state", "error"]
+    assert list(TASK.kind.columns) == ["spans", "unplaced", "state", "error"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,9 @@ def test_a_text_may_have_no_span() -> None:
         ([{"start": 0, "end": 3}], "a span has no label"),
         ([{"label": "PER"}], "no text and no offsets"),
         ([span(0, 3, "PER"), {"text": "Bob", "label": "PER"}], "some spans have offsets and some have none"),
-        ([span(0, 7, "PER"), span(4, 7, "ORG")], "'Ann met' .PER. and 'met' .ORG. overlap"),
+        ([span(0, 7, "PER"), span(4, 7, "ORG")], "'Ann met' .PER. and 'met' .ORG. overlap, .*`overlapping: true`"),
+        ([{"text": "Bob", "label": "PER"}, {"text": "Bob", "label": "ORG"}], "'Bob' .ORG. .* `overlapping: true`"),
+        ([{"text": " ", "label": "PER"}], "empty text"),
         ("B-CITY O O O O O O", "'CITY' is no kind of span"),
         ("a word", "'a' is no tag"),
         ("[", "it is no JSON"),
@@ -129,7 +132,8 @@ def test_spans_may_overlap_where_the_task_says_so() -> None:
     task = lt.Task("nested", type="extraction", labels=["ORG", "LOC"], overlapping=True)
     assert truth(nested, text, task) == nested
     assert answer(stated(("University of Basel", "ORG"), ("Basel", "LOC")), text, task).value == nested
-    assert "within other spans" in str(answer(stated(("University of Basel", "ORG"), ("Basel", "LOC")), text).why)
+    apart = answer(stated(("Basel", "LOC"), ("University of Basel", "ORG")), text)
+    assert apart.value == [nested[0], {"label": "LOC", "text": "Basel"}]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,7 @@ def test_equal_texts_are_given_to_successive_occurrences() -> None:
         span(0, 3, "PER"),
         span(22, 25, "PER"),
     ]
-    assert "overlap" in str(answer(stated(("Bob", "PER"), ("Bob", "ORG"))).why)
+    assert answer(stated(("Bob", "PER"), ("Bob", "ORG"))).value == [span(8, 11, "PER"), {"label": "ORG", "text": "Bob"}]
 
 
 def test_a_span_is_a_whole_word_where_there_is_one() -> None:
@@ -164,7 +168,7 @@ def test_a_span_is_a_whole_word_where_there_is_one() -> None:
         span(28, 30, "LOC", text),
     ]
     assert answer(stated(("port", "PER")), text).value == [span(9, 13, "PER", text)]
-    assert answer(stated(("ECAUS", "PER")), text).value is None
+    assert answer(stated(("ECAUS", "PER")), text).value == [{"label": "PER", "text": "ECAUS"}]
 
 
 def test_a_part_of_a_longer_span_is_looked_for_elsewhere() -> None:
@@ -183,9 +187,7 @@ def test_quotes_dashes_white_space_and_case_may_differ() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (stated(("Eve", "PER")), "'Eve' does not stand in the text"),
         (stated(("Ann", "CITY")), "'CITY' is no kind of span"),
-        (stated(("  ", "PER")), "empty text"),
         ('{"spans": "none"}', "not a list"),
         ('{"spans": [5]}', "not an object"),
         ('{"spans": ["B-PER"]}', "not an object"),
@@ -195,7 +197,6 @@ def test_quotes_dashes_white_space_and_case_may_differ() -> None:
         ('{"spans": [], "spans": [{"text": "Ann", "label": "PER"}]}', "a key twice"),
         ('{"spans": []} or {"spans": [{"text": "Ann", "label": "PER"}]}', "several spans"),
         ('{"spans": [{"text": "Ann", "label": NaN}]}', "NaN"),
-        ('{"spans": [{"text": "\\ud83d", "label": "PER"}]}', "does not stand in the text"),
         ('{"spans": [{"text": "Ann", "label": "PE', "no spans|not the JSON"),
         ("Ann", "not the JSON"),
         ("", "not the JSON"),
@@ -214,9 +215,34 @@ def test_an_answer_that_states_no_spans_says_why(said: str, why: str) -> None:
     assert len(str(read.why)) < 400
 
 
+def test_a_span_that_is_not_in_the_text_costs_itself_and_not_its_row() -> None:
+    found = answer(stated(("Eve", "PER"), ("Bob", "PER"), ("Eve", "PER"), (" ", "LOC"), ("\ud83d", "ORG"))).value
+    invented = [{"label": "PER", "text": "Eve"}, {"label": "LOC", "text": ""}, {"label": "ORG", "text": "?"}]
+    assert found == [span(8, 11, "PER"), *invented]
+    columns = TASK.kind.record(Prediction(found, "ok"))
+    assert json.loads(columns["spans"]) == [span(8, 11, "PER")]
+    assert json.loads(columns["unplaced"]) == invented
+    assert columns["error"] is None
+    assert TASK.kind.recorded(columns) == found
+    assert TASK.kind.record(Prediction([], "ok"))["unplaced"] is None
+    assert TASK.kind.recorded(TASK.kind.record(Prediction(None, "off_label"))) is None
+
+
+def test_an_invented_span_counts_as_a_wrong_answer() -> None:
+    invented = {"label": "PER", "text": "Eve"}
+    ann = span(0, 3, "PER")
+    found = judged(([ann], [ann, invented]), ([], [invented]), ([ann], [ann]), ([], []))
+    # 2 spans of 4 answered are right, and 2 of 2 true ones are found.
+    assert (found["precision"], found["recall"], found["exact_match"]) == (0.5, 1, 0.5)
+    assert found["f1"] == found["macro_f1"] == found["partial_f1"] == pytest.approx(2 / 3)
+    assert found["unplaced_rate"] == 0.5
+    silent = judged(([ann], [ann]), ([], []), ([ann], [ann]), ([], []))
+    assert (silent["f1"], silent["unplaced_rate"]) == (1, 0)
+
+
 def test_spans_that_stand_everywhere_are_looked_for_a_bounded_number_of_times() -> None:
     said = stated(*[("a" * length, "PER") for length in range(1, 1300)])
-    assert answer(said, "a" * 100_000).value is None
+    assert "too many places" in str(answer(said, "a" * 200_000).why)
     assert len(answer(stated(*[("a", "PER")] * 9_000), "a " * 50_000).value) == 9_000
 
 
@@ -262,6 +288,10 @@ def test_a_table_tells_the_kinds_of_its_spans() -> None:
     assert (tags.settings, tags.counts) == ({"labels": ["LOC", "PER"]}, {"LOC": 1, "PER": 1})
     cells = [[span(0, 3, "ORG")], "[]", '[{"text": "x", "label": "PER"}]', None]
     assert kind.guess({"spans": cells}, "text", "spans").settings == {"labels": ["ORG", "PER"]}
+    nested = [[0, 19, "ORG"], {"start": 14, "end": 19, "label": "LOC"}]
+    overlapping = kind.guess({"spans": [[[0, 3, "ORG"], [3, 5, "LOC"]], nested]}, "text", "spans")
+    assert overlapping.settings == {"labels": ["LOC", "ORG"], "overlapping": True}
+    assert "first in row 2" in overlapping.reasons[1]
     for cell, why in (("positive", "row 1: 'positive' is no BIO tag"), ([[]], "no label"), (None, "no span at all")):
         with pytest.raises(ValueError, match=why):
             kind.guess({"spans": [cell]}, "text", "spans")
@@ -389,10 +419,16 @@ def test_specs_are_compared_packaged_and_score_as_they_were_measured(endpoint: E
     assert board.leaderboard.ranked_by == "f1"
     assert entries[0].name == "finds"
     assert entries[0].metrics["f1"].value == entries[0].metrics["exact_match"].value == 1
-    assert board.leaderboard.entry("invents").metrics["off_label_rate"].value == 1
+    invents = board.leaderboard.entry("invents")
+    assert (invents.metrics["off_label_rate"].value, invents.metrics["unplaced_rate"].value) == (0, 1)
+    assert invents.metrics["recall"].value == 1
+    # Every row has one wrong answer beside all that are right.
+    names = sum(map(len, table["label"][:30]))
+    assert invents.metrics["precision"].value == pytest.approx(names / (names + 30))
     assert board.leaderboard.majority.candidate.notes == ("An empty list, for every row.",)
     answers = board.answers("finds")
     assert answers["spans"].tolist() == answers["truth"].tolist()
-    assert "'Eve' does not stand in the text" in board.answers("invents")["error"][0]
+    assert json.loads(board.answers("invents")["unplaced"][0]) == [{"label": "PER", "text": "Eve"}]
+    assert "no place in the text" in " ".join(sentences_of(board.leaderboard))
     model = lt.log(specs[0], train=table[30:])
     assert model.score(table[:30])["spans"].tolist() == answers["spans"].tolist()

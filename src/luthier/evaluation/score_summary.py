@@ -169,6 +169,8 @@ class ScoreSummary:
         spent_usd: price of the answers that were fetched now; `None` when a price is unknown.
         from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
         transient: rows that failed for a reason that may pass.
+        partial: rows part of whose answer did not fit the row and was left out.
+        partial_note: what that is, in words.
         estimated: rows whose cost is an estimate, as the service did not count all tokens.
         elapsed_seconds: wall time.
         expected: what the plan said, where one was made.
@@ -206,6 +208,8 @@ class ScoreSummary:
     spent_usd: float | None = 0.0
     from_journal: int = 0
     transient: int = 0
+    partial: int = 0
+    partial_note: str = ""
     estimated: int = 0
     elapsed_seconds: float = 0.0
     expected: Expected | None = None

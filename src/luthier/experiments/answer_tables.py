@@ -86,7 +86,7 @@ def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Predictio
     others |= {free: name for name, free in free_names(kind.further_columns, (*OWN, *kind.columns)).items()}
     shares = [f"p_{part}" for part in kind.parts if f"p_{part}" in kind.columns]
     whole = table.astype(object).where(table.notna(), None)
-    lines = whole.to_dict("records")
+    lines: list[dict[Any, Any]] = whole.to_dict("records")
     truths = tuple(None if line["truth"] is None else kind.read_truth(line["truth"]) for line in lines)
     inputs = tuple(
         {task.text: line["text"], task.label: truth} | {name: line.get(column) for column, name in others.items()}
@@ -94,10 +94,10 @@ def read_answers(task: Task, table: pd.DataFrame) -> tuple[Rows, tuple[Predictio
     )
     predictions = []
     for line in lines:
-        value, scores = line[kind.value_name], [line[name] for name in shares]
+        scores = [line[name] for name in shares]
         predictions.append(
             Prediction(
-                value=None if value is None else kind.read_truth(value),
+                value=kind.recorded(line),
                 state=line["state"],
                 scores=tuple(scores) if scores and None not in scores else None,
                 error=line["error"],

@@ -111,6 +111,7 @@ def _sentences(board: Leaderboard) -> Iterator[str]:
             "true label."
         )
     yield from _lost(board)
+    yield from _partial(board)
     if board.rows_empty:
         one = board.rows_empty == 1
         yield (
@@ -225,6 +226,17 @@ def _lost(board: Leaderboard) -> list[str]:
             f"{len(out) - NAMED} more specs have rows without {with_article(value)}; they count as wrong.",
         ]
     return out
+
+
+def _partial(board: Leaderboard) -> list[str]:
+    """Specs whose answers have parts that did not fit their row."""
+    kind = board.task.kind
+    rates = {
+        one.name: one.metrics[kind.partial_rate].value for one in board.entries if kind.partial_rate in one.metrics
+    }
+    stated = [f"{name} states some for {number(rate, 'percent')} of the rows" for name, rate in rates.items() if rate]
+    note = kind.partial_note
+    return [f"{note[:1].upper()}{note[1:]} are left out and count as wrong: {named(stated)}."] if stated else []
 
 
 def _why_failed(entry: Entry) -> str:

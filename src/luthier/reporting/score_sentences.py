@@ -46,6 +46,8 @@ def score_lines(summary: ScoreSummary) -> list[str]:
             lines.append(f"  {state:<10} {count:>9,}  {count / summary.rows:6.1%}  {meaning[state]}")
     for found in summary.errors[:MOST_ERRORS]:
         lines.append(f"    {found.rows:>9,}  {shortened(_line(found.error) or found.state, LONGEST_ERROR)}")
+    if summary.partial:
+        lines.append(f"left out    {_partial(summary)}")
     given = {label: count for label, count in summary.labels.items() if count}
     if given:
         lines.append(f"labels      {', '.join(f'{label}: {count:,}' for label, count in given.items())}")
@@ -74,6 +76,8 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
         out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {what}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")
+    if summary.partial:
+        out.append(f"Left out: {_partial(summary)}.")
     if summary.errors:
         first = summary.errors[0]
         error = shortened(_line(first.error) or first.state, LONGEST_ERROR)
@@ -91,6 +95,11 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     if summary.throughput is not None and summary.throughput.what == "answers":
         out.append(f"{_speed(summary.throughput)}.")
     return out
+
+
+def _partial(summary: ScoreSummary) -> str:
+    share = summary.partial / summary.rows
+    return f"{summary.partial_note}, in {summary.partial:,} of {summary.rows:,} rows ({share:.1%})"
 
 
 def meaning_of(summary: ScoreSummary) -> dict[str, str]:

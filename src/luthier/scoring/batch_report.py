@@ -38,6 +38,7 @@ class BatchReport:
         from_journal: rows that cost nothing now: their calls are in the journal, or another row asked the same.
         latencies: of the calls that were made now.
         transient: rows that failed for a reason that may pass; another run may answer them.
+        partial: rows part of whose answer did not fit the row and was left out.
         estimated: rows whose cost is an estimate, as the service did not count all tokens.
         elapsed_seconds: wall time.
         renamed: input columns that had the name of a prediction column, and their new names.
@@ -69,6 +70,7 @@ class BatchReport:
     from_journal: int = 0
     latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
     transient: int = 0
+    partial: int = 0
     estimated: int = 0
     elapsed_seconds: float = 0.0
     renamed: dict[str, str] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class BatchReport:
             self.input_tokens += call.input_tokens
             self.output_tokens += call.output_tokens
             self.transient += call.transient
+            self.partial += self.spec is not None and self.spec.task.kind.is_partial(p.value)
             self.estimated += call.cost_estimated
             if call.raw is None and call.latency_seconds is None and call.cost_usd is None:
                 continue  # nothing was asked
@@ -129,6 +132,7 @@ class BatchReport:
         figures: dict[str, float | None] = {
             "rows": self.rows,
             **{f"rows_{state}": self.states[state] for state in STATES},
+            "rows_partial": self.partial or None,
             "rows_from_journal": self.from_journal,
             "input_tokens": summary.input_tokens,
             "output_tokens": summary.output_tokens,
@@ -170,6 +174,8 @@ class BatchReport:
             spent_usd=self.spent_usd if done else fetched.cost_usd,
             from_journal=self.from_journal,
             transient=self.transient,
+            partial=self.partial,
+            partial_note="" if spec is None else spec.task.kind.partial_note,
             estimated=self.estimated,
             elapsed_seconds=self.elapsed_seconds,
             expected=self.expected,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -37,8 +38,13 @@ UNKNOWN = "unknown_key"
 
 def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], model: str) -> ValidationError:
     """The error about keys that a model does not have, where what it has depends on one of its values."""
-    kind = PydanticCustomError(UNKNOWN, f"unknown key; allowed here: {', '.join(allowed)}")
-    faults = [InitErrorDetails(type=kind, loc=(key,), input=value) for key, value in given.items()]
+
+    def told(key: str) -> str:
+        near = get_close_matches(str(key), allowed, n=1, cutoff=0.75)
+        return f"unknown key; allowed here: {', '.join(allowed)}{f' (did you mean {near[0]}?)' if near else ''}"
+
+    kinds = {key: PydanticCustomError(UNKNOWN, told(key)) for key in given}
+    faults = [InitErrorDetails(type=kinds[key], loc=(key,), input=value) for key, value in given.items()]
     return ValidationError.from_exception_data(model, faults)
 
 

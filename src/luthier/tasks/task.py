@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -25,9 +24,9 @@ from luthier.documents import described, path_of, read_yaml
 from luthier.errors import DataError, SpecError
 from luthier.tables import frame_of, row_numbers
 from luthier.tasks.connected_rows import connected
-from luthier.tasks.known_types import name_of_type, settings_class, task_type
+from luthier.tasks.known_types import name_of_type, settings_class, task_type, type_of_name
 from luthier.tasks.labels.closed_set import ClosedSet
-from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
+from luthier.tasks.readable_errors import ReadableErrors, unknown_keys
 from luthier.tasks.spellings import Labels, labels_as_written
 from luthier.tasks.types import AnswerRead, TaskType, TypeSettings, short
 
@@ -179,7 +178,8 @@ class Task(BaseModel, metaclass=ReadableErrors):
         own, fields = set(kind.model_fields), set(cls.model_fields) - {"settings"}
         unknown = [key for key in given if key not in own | fields]
         if unknown:
-            raise unknown_keys({key: given[key] for key in unknown}, sorted(own | fields), cls.__name__)
+            others = set(type_of_name(name).variant_settings) if isinstance(name, str) else set()
+            raise unknown_keys({key: given[key] for key in unknown}, sorted(own | fields | others), cls.__name__)
         made = kind(**{key: value for key, value in given.items() if key in own})
         return {**{key: value for key, value in given.items() if key not in own}, "settings": made}
 
@@ -415,8 +415,8 @@ class Task(BaseModel, metaclass=ReadableErrors):
             raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")
         try:
             return cls(**labels_as_written(given, file.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
+        except SpecError as error:
+            raise SpecError(f"{file}: {str(error).removeprefix(f'{cls.__name__}: ')}") from error
 
     def document(self) -> dict[str, Any]:
         """The task as YAML has it."""

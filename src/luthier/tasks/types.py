@@ -213,6 +213,13 @@ class TaskType(ABC):
     """Head of the table of `Plots.parts`."""
     part_name: ClassVar[str] = "part"
     """What one of `parts` is called in messages."""
+    partial_rate: ClassVar[str] = ""
+    """The metric, of kind `rate`, of rows whose value is_partial, where a type has such."""
+    partial_note: ClassVar[str] = ""
+    """What is left out of such a value, in words."""
+
+    variant_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that make a variant of the task, beside those of `Settings`."""
 
     @classmethod
     def variant(cls, given: Mapping[str, Any]) -> type[TaskType]:
@@ -393,6 +400,15 @@ class TaskType(ABC):
     def record(self, prediction: Prediction) -> dict[str, Any]:
         """One prediction under the names of its columns, `None` where there is no value."""
         return {self.value_name: self.cell(prediction.value), "state": prediction.state, "error": prediction.error}
+
+    def recorded(self, record: Mapping[str, Any]) -> Any:
+        """The value that `record` wrote, read back."""
+        said = record[self.value_name]
+        return None if said is None else self.read_truth(said)
+
+    def is_partial(self, value: Any) -> bool:
+        """Whether a part of the answer did not fit its row and was left out, as a span that is not in the text."""
+        return False
 
     def frame(self, predictions: Sequence[Prediction]) -> pd.DataFrame:
         """The predictions as the table every command, model and server returns."""

@@ -140,7 +140,7 @@ class Extraction(TaskType):
 
     def ends(self, metric: str) -> tuple[float, float] | None:
         """1 and 0."""
-        return (1.0, 0.0) if metric in self.metrics else None
+        return (1.0, 0.0) if metric in self.metrics and metric != self.partial_rate else None
 
     def score(self, objective: str | None, prediction: Prediction, truth: Any) -> float:
         """The partial F1 of the row; 1 where nothing is to be found and nothing was."""

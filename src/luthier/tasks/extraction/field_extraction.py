@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, StrictBool
 
+from luthier.documents import described
 from luthier.tasks.extraction.extraction import Extraction, in_template
 from luthier.tasks.extraction.field_guessing import guess_fields
 from luthier.tasks.extraction.field_schemas import shape_of
@@ -39,6 +40,11 @@ def _schema_of(given: Any) -> Any:
         return given.model_json_schema()
     if isinstance(given, Mapping) and not all(isinstance(name, str) for name in given):
         raise ValueError("a name of a field is no text; put yes, no, on, off and numbers in quotes")
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"it is {described(given)}; fields are a block of names and types, as in {{vendor: string}}, "
+            "or a JSON schema of an object"
+        )
     return given
 
 

@@ -71,7 +71,12 @@ class _SchemaReader:
         """The short form of a value."""
         self._check_depth(path, depth)
         if isinstance(given, str):
-            return Shape(self._kind(given, path), nullable=True)
+            kind = self._kind(given, path)
+            if kind in ("array", "object"):
+                raise ValueError(
+                    f"{path} is of type {kind}; say of what: a list of texts is [string], a block {{name: string}}"
+                )
+            return Shape(kind, nullable=True)
         if isinstance(given, list):
             if len(given) != 1:
                 raise ValueError(
@@ -80,12 +85,19 @@ class _SchemaReader:
             items = self.short(given[0], f"{path}[]", depth + 1)
             return Shape("array", nullable=True, items=replace(items, nullable=False))
         if isinstance(given, Mapping):
-            if given.keys() <= UNDERSTOOD | REMARKS and given.keys() & {"type", "enum", "anyOf", "const"}:
+            if self._is_schema(given):
                 return replace(self.schema(given, path, depth), nullable=True)
             return self.block(given, path, depth)
         raise ValueError(
             f"{path} is {described(given)}; give a type: {', '.join(KINDS[:4])}, or a list or block of them"
         )
+
+    def _is_schema(self, given: Mapping[Any, Any]) -> bool:
+        """Whether it is no block of fields: one may have a field called `type`, and none of type `3` or `date`."""
+        typed = isinstance(given.get("type"), str) and given["type"] in KINDS
+        if typed and any(not isinstance(one, list | Mapping) and one not in KINDS for one in given.values()):
+            return True
+        return given.keys() <= UNDERSTOOD | REMARKS and bool(given.keys() & {"type", "enum", "anyOf", "const"})
 
     def schema(self, given: Mapping[str, Any], path: str, depth: int) -> Shape:
         """A JSON schema."""
@@ -169,7 +181,10 @@ class _SchemaReader:
         for kind in KINDS:
             if given == kind:
                 return kind  # type: ignore[return-value]
-        raise ValueError(f"{path} is of type {described(given)}; types are: {', '.join(KINDS)}")
+        raise ValueError(
+            f"{path} is of type {described(given)}; types are: {', '.join(KINDS)}. A date is a string; what it "
+            "looks like is said in a description"
+        )
 
     def _check_depth(self, path: str, depth: int) -> None:
         if depth > DEEPEST:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import StrictBool
 
 from luthier.tasks.extraction.extraction import Extraction, in_template
 from luthier.tasks.extraction.field_extraction import FieldExtraction
-from luthier.tasks.extraction.spans import TAG, Span, plain_tag, read_spans, spans_in, spans_of_tags
+from luthier.tasks.extraction.spans import (
+    TAG,
+    Span,
+    plain_tag,
+    read_spans,
+    spans_answered,
+    spans_in,
+    spans_of_tags,
+)
 from luthier.tasks.json_documents import NoValue, cell_document, compact
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.spellings import Labels, missing
-from luthier.tasks.types import GuessedSettings, StartingSpec, TaskType, TypeSettings
+from luthier.tasks.types import Column, GuessedSettings, Judged, Measure, StartingSpec, TaskType, TypeSettings
 
 if TYPE_CHECKING:
     from luthier.tasks.extraction.extraction_metrics import Count
@@ -23,6 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["SpanExtraction", "SpanSettings"]
 
 MOST_KINDS = 100
+
+UNPLACED_RATE = Measure(
+    "unplaced",
+    "lower",
+    "share",
+    "Share of rows whose answer states a span that has no place in the text; it is left out, and counts as wrong.",
+    kind="rate",
+)
 
 
 class SpanSettings(TypeSettings):
@@ -43,6 +61,9 @@ class SpanExtraction(Extraction):
     part_name: ClassVar[str] = "kind of span"
     constant_note: ClassVar[str] = "An empty list"
     constant_learns: ClassVar[bool] = False
+    partial_rate: ClassVar[str] = "unplaced_rate"
+    partial_note: ClassVar[str] = "spans that have no place in the text"
+    variant_settings: ClassVar[tuple[str, ...]] = ("fields", "verbatim")
     settings: SpanSettings
 
     @classmethod
@@ -92,11 +113,48 @@ class SpanExtraction(Extraction):
 
     def value_of(self, document: Any, *, answered: bool) -> Any:
         """The spans that a document states, as yet without their places where it gives none."""
-        return read_spans(document, self._spellings, offsets=not answered)
+        found = read_spans(document, self._spellings, offsets=not answered)
+        return {"answered": found} if answered else found
 
     def held(self, value: Any, text: str) -> list[Span]:
-        """The spans with their places and texts, in order."""
+        """The spans with their places and texts, in order; after them those of an answer that have no place."""
+        if "answered" in value:
+            return spans_answered(text, value["answered"], overlapping=self.settings.overlapping)
         return spans_in(text, value, overlapping=self.settings.overlapping)
+
+    @property
+    def metrics(self) -> Mapping[str, Measure]:
+        """Those of extraction, and how often spans are stated that have no place in the text."""
+        return {**super().metrics, "unplaced_rate": UNPLACED_RATE}
+
+    def judge(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> Judged:
+        """Holds predictions against truths, kind by kind."""
+        partial = sum(self.is_partial(prediction.value) for prediction in predictions)
+        return replace(super().judge(truths, predictions), rates={"unplaced_rate": (partial, len(predictions))})
+
+    def is_partial(self, value: Any) -> bool:
+        """Whether a span of the answer has no place in the text."""
+        return bool(_unplaced(value))
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Spans that have a place, those that have none, state and error."""
+        return {self.value_name: "text", "unplaced": "text", "state": "text", "error": "text"}
+
+    def record(self, prediction: Prediction) -> dict[str, Any]:
+        """One prediction under the names of its columns."""
+        unplaced = _unplaced(prediction.value)
+        placed = None if prediction.value is None else prediction.value[: len(prediction.value) - len(unplaced)]
+        columns = super().record(replace(prediction, value=placed))
+        return {
+            self.value_name: columns.pop(self.value_name),
+            "unplaced": compact(unplaced) if unplaced else None,
+        } | columns
+
+    def recorded(self, record: Mapping[str, Any]) -> Any:
+        """The spans of both columns."""
+        placed = super().recorded(record)
+        return placed if placed is None else placed + cell_document(record["unplaced"] or "[]")
 
     def allowed(self, cells: Sequence[object]) -> str:
         """What is wrong with the first of these cells, and the forms that are read."""
@@ -144,7 +202,8 @@ class SpanExtraction(Extraction):
     def counts(self, truth: Any, value: Any | None) -> Mapping[str, Count]:
         """Spans with the right place and kind, and others that overlap a true one of their kind.
 
-        Each true span is given to one answered span at most: to its equal, else to the first that overlaps it.
+        Each true span is given to one answered span at most: to its equal, else to the first that overlaps it. A span
+        without a place is an answer that is right in nothing.
         """
         from luthier.tasks.extraction.extraction_metrics import Count
 
@@ -155,6 +214,8 @@ class SpanExtraction(Extraction):
             one = found[kind]
             one.found, one.support, one.answered = len(right), len(true[kind]), len(said[kind])
             one.partial = _overlaps(sorted(true[kind] - right), sorted(said[kind] - right))
+        for span in _unplaced(value):
+            found[span["label"]].answered += 1
         return found
 
     @classmethod
@@ -164,7 +225,7 @@ class SpanExtraction(Extraction):
         if _is_object(first):
             return FieldExtraction.guess(table, text, label)
         kinds: Counter[str] = Counter()
-        tagged = False
+        tagged, overlapping = False, 0
         for number, cell in enumerate(table[label], 1):
             try:
                 document = cell_document(cell)
@@ -175,6 +236,7 @@ class SpanExtraction(Extraction):
                 tags = isinstance(document, list) and all(isinstance(one, str) for one in document) and document
                 tagged = tagged or bool(tags)
                 kinds.update(_kinds_of_tags(document) if tags else _kinds_of_spans(document))
+                overlapping = overlapping or number * _do_overlap(document)
             except NoValue as why:
                 if str(why) == "it is empty":
                     continue
@@ -184,15 +246,24 @@ class SpanExtraction(Extraction):
                 ) from None
         if not kinds:
             raise ValueError("it holds no span at all")
-        what = "BIO tags" if tagged else "lists of spans"
-        return GuessedSettings({"labels": sorted(kinds)}, (f"{label!r} holds {what}",), dict(sorted(kinds.items())))
+        settings: dict[str, Any] = {"labels": sorted(kinds)}
+        reasons = [f"{label!r} holds {'BIO tags' if tagged else 'lists of spans'}"]
+        if overlapping:
+            settings["overlapping"] = True
+            reasons.append(f"spans overlap, first in row {overlapping:,}")
+        return GuessedSettings(settings, tuple(reasons), dict(sorted(kinds.items())))
 
 
 def _places(spans: Sequence[Span]) -> dict[str, set[tuple[int, int]]]:
     found: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for span in spans:
-        found[span["label"]].add((span["start"], span["end"]))
+        if "start" in span:
+            found[span["label"]].add((span["start"], span["end"]))
     return found
+
+
+def _unplaced(spans: Sequence[Span] | None) -> list[Span]:
+    return [span for span in spans or () if "start" not in span]
 
 
 def _overlaps(true: Sequence[tuple[int, int]], said: Sequence[tuple[int, int]]) -> int:
@@ -232,3 +303,11 @@ def _kinds_of_spans(document: Any) -> list[str]:
     if not all(isinstance(one, str) for one in labels):
         raise NoValue("a span has no label")
     return [str(one) for one in labels]
+
+
+def _do_overlap(document: Sequence[Any]) -> bool:
+    """Whether a character is in several of these spans; of those without offsets it is not known."""
+    given = [(one.get("start"), one.get("end"), one["label"]) for one in document if isinstance(one, dict)]
+    given += [tuple(one) for one in document if isinstance(one, list) and len(one) == 3]
+    stated = sorted({one for one in given if isinstance(one[0], int | float) and isinstance(one[1], int | float)})
+    return any(other[0] < one[1] for one, other in pairwise(stated))

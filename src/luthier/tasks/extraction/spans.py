@@ -2,6 +2,7 @@
 
 A span that was read is a mapping with `start`, `end`, `label` and `text`: characters of the text, counted from 0 as
 Python does, `end` not included. Before it is held against its text it may lack the offsets; tags lack everything else.
+One that a model stated and that has no place in the text is unplaced: it has `label` and `text` alone.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from luthier.tables.cells import utf8_safe
 from luthier.tasks.json_documents import NoValue
 from luthier.tasks.types import short
 
-__all__ = ["MOST_SPANS", "Occurrences", "TAG", "Span", "Tags", "plain_tag", "read_spans", "spans_in", "spans_of_tags"]
+__all__ = [
+    *("MOST_SPANS", "Occurrences", "Span", "TAG", "Tags"),
+    *("plain_tag", "read_spans", "spans_answered", "spans_in", "spans_of_tags"),
+]
 
 Span: TypeAlias = dict[str, Any]
 Tags: TypeAlias = dict[str, list[str]]
 
 MOST_SPANS = 10_000
 """Spans of one text; an answer with more is a model that does not stop."""
+
+ALLOWS_OVERLAPS = "`overlapping: true` in the task"
 
 MOST_STEPS = 1_000_000
 """Occurrences that are looked at to place the spans of one text: `a` within a text of nothing else has many."""
@@ -170,12 +176,10 @@ def in_order(spans: Sequence[Span]) -> list[Span]:
 
 
 def spans_in(text: str, value: list[Span] | Tags, *, overlapping: bool) -> list[Span]:
-    """The spans with their offsets and texts, in order, held against the text.
+    """The spans of a truth with their offsets and texts, in order, held against the text.
 
-    A span with offsets must lie in the text, and have the text it states there. One without is looked for: exactly as
-    stated, as words before as parts of words, else with another case, white space, quotes and dashes. Equal texts are
-    given to successive occurrences; one stated more often than it occurs counts as often as it occurs. White
-    space at both ends of a span is no part of it.
+    A span with offsets must lie in the text, and have the text it states there. One without is looked for, as
+    `spans_answered` does. White space at both ends of a span is no part of it.
 
     Args:
         text: that they stand in.
@@ -183,17 +187,41 @@ def spans_in(text: str, value: list[Span] | Tags, *, overlapping: bool) -> list[
         overlapping: whether a character may be in several spans.
 
     Raises:
-        NoValue: one does not stand in the text, or two overlap that may not.
+        NoValue: one has no place in the text, or two overlap that may not.
     """
     if isinstance(value, dict):
         value = spans_of_tags(value["tags"], tokens_of(text, len(value["tags"])))
-    stated = all("start" in span for span in value)
-    spans = in_order(list(_verified(text, value)) if stated else _located(text, value, overlapping))
+    if not all("start" in span for span in value):
+        placed, unplaced = _located(text, value, overlapping)
+        for why in unplaced.values():
+            raise NoValue(why)
+        return in_order(placed)
+    spans = in_order(list(_verified(text, value)))
     if not overlapping:
         for one, other in pairwise(spans):
             if other["start"] < one["end"]:
-                raise NoValue(f"{_said(one)} and {_said(other)} overlap")
+                raise NoValue(f"{_said(one)} and {_said(other)} overlap, which {ALLOWS_OVERLAPS} allows")
     return spans
+
+
+def spans_answered(text: str, spans: Sequence[Span], *, overlapping: bool) -> list[Span]:
+    """The spans of an answer that have a place in the text, in order, and after them the others, each once.
+
+    A text is looked for exactly as stated, as words before as parts of words, else with another case, white space,
+    quotes and dashes. Equal texts are given to successive occurrences; one stated more often than it occurs counts as
+    often as it occurs.
+
+    Examples:
+        >>> spans = [{"text": "Bo", "label": "PER"}, {"text": "Ann", "label": "PER"}]
+        >>> spans_answered("Ann left.", spans, overlapping=False)
+        [{'start': 0, 'end': 3, 'label': 'PER', 'text': 'Ann'}, {'label': 'PER', 'text': 'Bo'}]
+
+    Raises:
+        NoValue: they stand in too many places to be looked at.
+    """
+    placed, unplaced = _located(text, spans, overlapping)
+    stated = ({"label": spans[at]["label"], "text": utf8_safe(spans[at]["text"].strip())} for at in sorted(unplaced))
+    return [*in_order(placed), *{(one["label"], one["text"]): one for one in stated}.values()]
 
 
 def _said(span: Span) -> str:
@@ -220,30 +248,37 @@ def _trimmed(text: str, start: int, end: int, label: str) -> Span:
     return {"start": start, "end": start + len(said), "label": label, "text": said}
 
 
-def _located(text: str, spans: Sequence[Span], overlapping: bool) -> list[Span]:
+def _located(text: str, spans: Sequence[Span], overlapping: bool) -> tuple[list[Span], dict[int, str]]:
+    """The spans that have a place, and of the others their number and why they have none."""
     places = Occurrences(text)
     taken = bytearray(len(text))
     found: list[Span] = []
     last: dict[str, Span] = {}
+    unplaced: dict[int, str] = {}
     # The longest first: Basel alone is not the one in University of Basel, whichever is named first.
-    for span in spans if overlapping else sorted(spans, key=lambda span: -len(span["text"].strip())):
-        said = span["text"].strip()
+    in_turn = range(len(spans))
+    for at in in_turn if overlapping else sorted(in_turn, key=lambda at: -len(spans[at]["text"].strip())):
+        said, label = spans[at]["text"].strip(), spans[at]["label"]
         if not said:
-            raise NoValue("a span has an empty text")
+            unplaced[at] = "a span has an empty text"
+            continue
         for start, end in places.of(said):
             if overlapping or taken.find(1, start, end) < 0:
                 taken[start:end] = b"\1" * (end - start)
-                last[said] = _trimmed(text, start, end, span["label"])
+                last[said] = _trimmed(text, start, end, label)
                 found.append(last[said])
                 break
         else:
-            if said in last:
-                found.append({**last[said], "label": span["label"]})
+            if said in last and (overlapping or last[said]["label"] == label):
+                found.append({**last[said], "label": label})
             elif places.lacks(said):
-                raise NoValue(f"{short(said[:200])} does not stand in the text")
+                unplaced[at] = f"{short(said[:200])} does not stand in the text"
             else:
-                raise NoValue(f"{short(said[:200])} ({span['label']}) stands in the text within other spans only")
-    return found
+                unplaced[at] = (
+                    f"{short(said[:200])} ({label}) stands in the text within other spans only, "
+                    f"which {ALLOWS_OVERLAPS} allows"
+                )
+    return found, unplaced
 
 
 class Occurrences:
