@@ -20,7 +20,7 @@ import luthier as lt
 from luthier.endpoints import Engine, RunOptions
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.model_catalogue import catalogue_models
-from luthier.model_choice.askable import askable_places
+from luthier.model_choice.askable import EMBEDDED, askable_places
 from luthier.model_choice.candidates import ranked_models
 from luthier.model_choice.rank_setup import RankSetup
 from luthier_local import LocalServer, ModelCard
@@ -298,3 +298,17 @@ def test_a_name_nearly_that_of_a_servers_model_is_answered_by_it(service: Servic
     with pytest.raises(UserError, match="Did you mean sharp"):
         rank(service, "sharp", models=["shrap"])
     assert not service.asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "cell"),
+    [
+        ({"type": "extraction", "labels": ["PER"]}, [[0, 3, "PER"]]),
+        ({"type": "extraction", "fields": {"name": "string"}}, {"name": "Ann"}),
+        ({"type": "generation"}, "Ann left"),
+    ],
+)
+def test_the_embedded_model_is_ranked_on_tasks_without_labels_too(settings: dict[str, Any], cell: Any) -> None:
+    table = pd.DataFrame({"text": [f"Ann left {row}." for row in range(20)], "label": [cell] * 20})
+    setup = RankSetup(lt.Task("people", **settings), table, [EMBEDDED], today=TODAY)
+    assert (list(setup.models), setup.plan().specs[0].calls.low) == (["smollm2-135m-instruct"], 20)

@@ -16,6 +16,7 @@ from luthier.endpoints import Endpoint
 from luthier.errors import DataError, SpecError
 from luthier.evaluation.metrics import evaluate
 from luthier.reporting.board_sentences import sentences as sentences_of
+from luthier.scoring.batch_report import BatchReport
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.types import AnswerRead
 from tests.scripted_server import chat_reply, serving
@@ -432,3 +433,11 @@ def test_specs_are_compared_packaged_and_score_as_they_were_measured(endpoint: E
     assert "no place in the text" in " ".join(sentences_of(board.leaderboard))
     model = lt.log(specs[0], train=table[30:])
     assert model.score(table[:30])["spans"].tolist() == answers["spans"].tolist()
+
+
+def test_a_score_says_how_many_rows_had_a_span_left_out() -> None:
+    report = BatchReport(spec=lt.Baseline(TASK))
+    invented = [{"label": "PER", "text": "Eve"}]
+    report.add([Prediction(value, "ok") for value in (invented, [], [span(0, 3, "PER")], [])])
+    assert "in 1 of 4 rows (25.0%)" in str(report)
+    assert report.metrics()["rows_partial"] == report.to_document()["partial"] == 1

@@ -242,6 +242,9 @@ class RankSetup:
     def _spec(self, model: RankedModel) -> Spec:
         document = {"endpoint": {}, **self._document, "name": model.name}
         blocks = {**model.blocks, self._block: model.blocks["endpoint"]}
+        if not self.task.labels:
+            # It says how labels are best asked of this model.
+            blocks.pop("answer", None)
         return parse_spec(override_endpoint(document, blocks, self._type), f"model {model.name}", Path())
 
 

@@ -72,7 +72,7 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     rows, ok = summary.rows, summary.states.get("ok", 0)
     if rows:
         counted = "rows" if summary.ending == "finished" else "rows answered so far"
-        what = with_article(summary.value_name if summary.labels else "usable answer")
+        what = with_article(summary.value_name) if summary.labels else "a usable answer"
         out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {what}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")

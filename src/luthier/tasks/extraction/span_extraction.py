@@ -307,7 +307,7 @@ def _kinds_of_spans(document: Any) -> list[str]:
 
 def _do_overlap(document: Sequence[Any]) -> bool:
     """Whether a character is in several of these spans; of those without offsets it is not known."""
-    given = [(one.get("start"), one.get("end"), one["label"]) for one in document if isinstance(one, dict)]
+    given: list[Any] = [(one.get("start"), one.get("end"), one["label"]) for one in document if isinstance(one, dict)]
     given += [tuple(one) for one in document if isinstance(one, list) and len(one) == 3]
     stated = sorted({one for one in given if isinstance(one[0], int | float) and isinstance(one[1], int | float)})
     return any(other[0] < one[1] for one, other in pairwise(stated))
