@@ -115,9 +115,10 @@ def test_a_recipe_without_a_model_never_retires(registered: str) -> None:
     assert "own/1" not in {one.name for one in watched(known()).unknown}
 
 
-def test_an_empty_registry_is_said_in_one_line(store: str) -> None:
+def test_an_empty_registry_is_said_with_the_command_that_fills_it(store: str) -> None:
     assert retiring_sentences(watched(known())) == (
         "No model is registered in this tracking store, and none is deployed on this machine.",
+        "luthier log SPEC --register NAME registers one.",
     )
 
 

@@ -116,6 +116,23 @@ def test_what_stops_a_run_says_what_to_do(verdict: Verdict, endpoint: Endpoint, 
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (reply(403, "Public access is disabled. Please configure private endpoint.", code="403"), "networks"),
+        (reply(400, "User location is not supported for the API use."), "countries"),
+        (reply(400, "Organization has been restricted. Please reach out to support."), "The account behind the key"),
+        (reply(403, "You don't have access to the model with the specified model ID."), "name another in `model:`"),
+        (reply(403, "The API key has been revoked."), "MY_KEY"),
+        (reply(401, "Access from this network was denied: wrong key"), "MY_KEY"),
+    ],
+)
+def test_a_refusal_of_access_is_followed_by_what_it_is_about(given: Reply, words: str) -> None:
+    verdict = judge(given)
+    assert verdict.cause == "access"
+    assert words in str(stopping_error(verdict, OPENAI))
+
+
 def test_quota_has_its_own_error() -> None:
     assert isinstance(stopping_error(Verdict("quota", "429", cause="quota"), OPENAI), QuotaError)
 

@@ -32,7 +32,7 @@ def open_batches(engine: Engine | None = None) -> list[StoredBatch]:
         engine: whose journal is meant; the process's own when absent.
     """
     journal = engine_given(engine).journal
-    if journal.path is None:
+    if journal.path is None or not journal.path.exists():
         return []
     return [batch for batch in BatchTable(journal).open() if batch.is_open]
 

@@ -113,6 +113,7 @@ class ImproveSetup:
         )
         self._lacks_writer = chosen_writer is None and not by
         _check_fresh(self.inputs)
+        self._planned: RunOptions | None = None
         self.search: RacedSearch | None = None
         """The search as far as it came, also where it was interrupted."""
 
@@ -140,6 +141,7 @@ class ImproveSetup:
         least = sum_if_known(one.cost_usd_high for one in (*whole, one_round, winner, *writing))
         plan = ImprovePlan((*parts, *writing, round_, winner), options.budget_usd, least_usd=least)
         self._check_budget(plan)
+        self._planned = options
         return plan
 
     def run(
@@ -165,7 +167,8 @@ class ImproveSetup:
             EndpointError: a model cannot be asked.
             Interrupted: a signal came; answers so far are kept.
         """
-        self.plan(options)
+        if self._planned is not options:
+            self.plan(options)
         options = options.for_command()
         assert options.report is not None
         search = self.search = RacedSearch(self.inputs, options)

@@ -23,7 +23,10 @@ REFRESH = "luthier catalogue list --refresh"
 def retiring_sentences(watch: RetirementWatch) -> tuple[str, ...]:
     """What to take from it, the most urgent first; one sentence where nothing retires."""
     if not watch.uses:
-        return ("No model is registered in this tracking store, and none is deployed on this machine.",)
+        return (
+            "No model is registered in this tracking store, and none is deployed on this machine.",
+            "luthier log SPEC --register NAME registers one.",
+        )
     ending = _first_of_each(one for one in watch.near if one.stops == "answers")
     gone, soon = [one for one in ending if one.has_passed], [one for one in ending if not one.has_passed]
     said = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from luthier.errors import EndpointError, QuotaError
@@ -72,16 +73,34 @@ CURES: dict[Cause, str] = {
 }
 """What a call that was stopped ends with: what was refused, and what a person can do about it."""
 
+ACCESS_CURES = (
+    (
+        re.compile(
+            r"\b(?:network|vnet|firewall|private endpoint|public access|ip|country|region|territory|location)\b"
+        ),
+        "The service lets in other networks or countries than the one this machine asks from: change that at the "
+        "service, or ask from elsewhere.",
+    ),
+    (
+        re.compile(
+            r"\b(?:organi[sz]ation|account|project|workspace|subscription|tenant)\b.{0,40}(?:verified|"
+            r"disabled|restricted|suspended|deactivated|banned|terminated)"
+        ),
+        "The account behind the key is closed to this: look at its settings at the service.",
+    ),
+    (
+        re.compile(r"\bmodel\b.{0,40}(?:access|blocked|permission)|(?:access|permission)\b.{0,30}\bmodel\b"),
+        "The account may not use this model: ask for access to it at the service, or name another in `model:`.",
+    ),
+)
+"""What the words of a refusal of access, other than 401, are about where it is not the key."""
+
 
 def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str] | None = None) -> EndpointError:
     """The error that ends a call, with what to do about it; `available` are the models the server lists."""
     cause, address, cure = verdict.cause or "unreachable", endpoint.address, ""
     if cause == "access":
-        cure = "Check who you are logged in as and the role on the resource."
-        if endpoint.auth == "key" and endpoint.key_variable:
-            cure = f"Check the key in the environment variable {endpoint.key_variable}."
-        elif endpoint.auth == "key" and endpoint.provider in ("compatible", "vllm"):
-            cure = "No key was sent: name its variable with `api_key_env:` in the endpoint."
+        cure = _access_cure(verdict, endpoint)
     elif endpoint.provider == "compatible":
         cure = f" and `{GATEWAY_CURE}` in the endpoint"
     here, there = ("https://", "http://") if cause == "no_tls" else ("http://", "https://")
@@ -101,6 +120,20 @@ def stopping_error(verdict: Verdict, endpoint: Endpoint, available: Sequence[str
     error = QuotaError(text) if cause == "quota" else EndpointError(text)
     error.cause = cause
     return error
+
+
+def _access_cure(verdict: Verdict, endpoint: Endpoint) -> str:
+    """What to do where access is refused: a key that the service knows need not be looked at."""
+    if verdict.status != 401:
+        said = verdict.message.lower()
+        for told, cure in ACCESS_CURES:
+            if told.search(said):
+                return cure
+    if endpoint.auth == "key" and endpoint.key_variable:
+        return f"Check the key in the environment variable {endpoint.key_variable}."
+    if endpoint.auth == "key" and endpoint.provider in ("compatible", "vllm"):
+        return "No key was sent: name its variable with `api_key_env:` in the endpoint."
+    return "Check who you are logged in as and the role on the resource."
 
 
 def pool_error(failed: Sequence[tuple[Endpoint, Verdict]]) -> EndpointError:
