@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from luthier.evaluation.population_stability import LabelMix, population_stability
+from luthier.evaluation.population_stability import LabelMix, population_stability, separate_stability
 
 LABELS = tuple("abcde")
 
@@ -34,6 +34,28 @@ def test_an_unchanged_mix_is_called_shifted_in_at_most_one_of_twenty_samples(lab
         assert found is not None
         shifted += found.shift != "none"
     assert shifted <= 0.07 * len(draws)
+
+
+def test_of_labels_that_rows_have_several_of_the_index_is_that_of_the_label_that_moved_most() -> None:
+    before = LabelMix("training rows", {"room": 0.4, "noise": 0.1}, rows=100_000)
+    found = separate_stability(before, {"room": 41_000, "noise": 30_000}, ("room", "noise"), 100_000)
+    assert found is not None
+    expected = (0.3 - 0.1) * np.log(0.3 / 0.1) + (0.7 - 0.9) * np.log(0.7 / 0.9)
+    assert (found.shares[0].label, found.index) == ("noise", pytest.approx(expected, rel=1e-3))
+
+
+def test_sets_of_labels_that_go_together_are_called_shifted_by_chance_in_at_most_one_of_twenty_samples() -> None:
+    names = tuple(f"label {n}" for n in range(20))
+    generator = np.random.default_rng(5)
+    shifted = 0
+    for _ in range(400):
+        # A row has the labels below a number that it draws, so that each goes with those before it.
+        carried = (generator.random((40, 1)) * 22 > np.arange(1, 21)).sum(axis=0)
+        before = LabelMix("training rows", {name: 1 - n / 22 for n, name in enumerate(names, 1)}, 20_000)
+        found = separate_stability(before, dict(zip(names, carried.tolist(), strict=True)), names, 40)
+        assert found is not None
+        shifted += found.shift != "none"
+    assert shifted <= 0.07 * 400
 
 
 def test_a_label_that_has_gone_keeps_the_index_finite_and_comes_first() -> None:

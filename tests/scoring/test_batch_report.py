@@ -49,6 +49,43 @@ def test_a_model_without_training_rows_is_compared_with_what_it_was_measured_on(
     assert (found.of, found.rows_before) == ("rows it was measured on", 60)
 
 
+def test_of_sets_of_labels_the_share_of_rows_with_each_label_is_compared_with_training() -> None:
+    cells = ["room", "room; noise", "[]", "noise"] * 10
+    train = pd.DataFrame({"text": [f"{cell} {i}" for i, cell in enumerate(cells)], "tags": cells})
+    task = lt.Task("stars", multilabel=True, labels=["room", "noise"], label="tags")
+    model = lt.log(lt.Baseline(task, name="b"), train=train, register="stars")
+    train[["text"]].head(30).to_csv("in.csv", index=False)
+    report = model.score_file("in.csv", "out.csv", wait=True)
+    found = report.summary().stability
+    assert found is not None
+    answered = pd.read_csv("out.csv")["labels"].map(json.loads)
+    for one in found.shares:
+        assert one.before == 0.5
+        assert one.rows == sum(one.label in labels for labels in answered)
+        assert one.now == one.rows / 30
+    assert (found.rows_before, found.rows) == (40, 30)
+    assert logged().data.metrics["population_stability_index"] == pytest.approx(max(one.part for one in found.shares))
+    assert "label mix" in str(report)
+    assert "Labels now and before" in page_text(run_page(logged().info.run_id))
+
+
+def test_scores_of_pairs_are_compared_with_training_by_fifths_of_the_scale() -> None:
+    truths = [0.0, 0.9, 1.0, 2.5, 5.0] * 8
+    train = pd.DataFrame({"text": [f"a b c {i}" for i in range(40)], "other": "a b d", "label": truths})
+    task = lt.Task("stars", type="similarity", other="other", scale=[0, 5])
+    model = lt.log(lt.Baseline(task, name="b"), train=train, register="stars")
+    train[["text", "other"]].to_csv("in.csv", index=False)
+    report = model.score_file("in.csv", "out.csv")
+    found = report.summary().stability
+    assert found is not None
+    assert {one.label: one.before for one in found.shares} == {
+        **{"0 to 1": 0.4, "1 to 2": 0.2, "2 to 3": 0.2, "3 to 4": 0.0, "4 to 5": 0.2}
+    }
+    fifths = (pd.read_csv("out.csv")["score"] // 1).clip(upper=4).value_counts()
+    assert {one.label[0]: one.rows for one in found.shares if one.rows} == {f"{n:.0f}": c for n, c in fifths.items()}
+    assert "score mix" in str(report)
+
+
 def test_a_model_that_kept_no_labels_says_so(task: lt.Task, endpoint: lt.Endpoint, table: pd.DataFrame) -> None:
     spec = lt.Prompt(task, "Stars for: {{ text }}", answer="score", endpoint=endpoint, name="zero")
     table.to_csv("in.csv", index=False)

@@ -160,8 +160,8 @@ class ScoreSummary:
         value_name: what a value is called, such as `label`.
         rows: rows written, or answered and waiting to be written where it did not finish.
         states: rows per state.
-        labels: rows per predicted label; empty for tasks that are no closed set.
-        stability: the predicted labels against those of training; `None` where there is nothing to compare.
+        labels: rows per predicted label, kind, field or bin of scores; empty where values are not counted.
+        stability: these counts against those of training; `None` where there is nothing to compare.
         input_tokens, output_tokens: of all answers, those of the journal included; of those fetched now where it did
             not finish, as is `cost_usd`.
         cached_input_tokens: input tokens of answers fetched now that the service had cached.
@@ -228,3 +228,8 @@ class ScoreSummary:
     input_digest: str = ""
     output_digest: str = ""
     schema: int = 1
+
+    @property
+    def counted_name(self) -> str:
+        """What one of `labels` is: a label, a score, a field."""
+        return self.value_name.removesuffix("s")

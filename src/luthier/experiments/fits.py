@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luthier.engine.options import DEFAULTS, RunOptions
 from luthier.engine.progress import ProgressForecast, shown
@@ -57,7 +57,7 @@ def known_fit(spec: Spec, rows: Rows | None, tracker: Tracker) -> Fitted | None:
     """What a run already fitted from the same spec, rows and seed; `None` if none did, or there is nothing to fit."""
     known = None if rows is None else tracker.find_fitted(spec.task, expected_digest(spec, rows))
     # Name and price may have changed since; what was learned has not.
-    return None if known is None else replace(known, spec=spec, train_labels=_label_counts(spec, rows))
+    return None if known is None else replace(known, spec=spec, **_trained_on(spec, rows))
 
 
 def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tracker: Tracker | None = None) -> Fitted:
@@ -72,15 +72,17 @@ def fit_on(spec: Spec, rows: Rows | None, options: RunOptions = DEFAULTS, *, tra
         return known
     with no_autologging():
         fitted = options.asking_engine().drive(spec.fit(rows), spec.endpoint, options)
-    return replace(fitted, train_labels=_label_counts(spec, rows))
+    return replace(fitted, **_trained_on(spec, rows))
 
 
-def _label_counts(spec: Spec, rows: Rows | None) -> dict[str, int]:
-    """Training rows of each label, which a scored table is compared with; none of a task that is no closed set."""
-    if rows is None or not spec.task.labels:
-        return {}
-    counts = Counter(rows.labels)
-    return {label: counts[label] for label in spec.task.labels}
+def _trained_on(spec: Spec, rows: Rows | None) -> dict[str, Any]:
+    """Training rows, and how many of them have each label or score, which a scored table is compared with."""
+    kind = spec.task.kind
+    if rows is None or not kind.counted:
+        return {"train_labels": {}, "train_rows": 0}
+    truths = [truth for truth in rows.labels if truth is not None]
+    counts = Counter(part for truth in truths for part in set(kind.counted_in(truth)))
+    return {"train_labels": {part: counts[part] for part in kind.counted}, "train_rows": len(truths)}
 
 
 class FitSetup:

@@ -1,4 +1,4 @@
-"""The labels that a packaged model was trained on, or else measured on: what a scored table is compared with."""
+"""The labels or scores a packaged model was trained on, or else measured on: what a scored table is held against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def label_mix(fitted: Fitted, folder: ModelFolder) -> LabelMix | None:
     kept no counts of training rows.
 
     Returns:
-        `None` where the model kept neither, or its task is no closed set of labels.
+        `None` where the model kept neither, or its task counts no values.
 
     Raises:
         ModelError: what the model recorded is damaged.
@@ -33,7 +33,7 @@ def label_mix(fitted: Fitted, folder: ModelFolder) -> LabelMix | None:
 
 def trained_mix(fitted: Fitted) -> LabelMix | None:
     """The labels of the training rows; `None` where none were needed, or none were counted."""
-    rows = sum(fitted.train_labels.values())
-    if not rows:
+    rows = fitted.train_rows or sum(fitted.train_labels.values())
+    if not any(fitted.train_labels.values()):
         return None
     return LabelMix("training rows", {label: count / rows for label, count in fitted.train_labels.items()}, rows)

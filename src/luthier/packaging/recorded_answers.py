@@ -100,7 +100,7 @@ class RecordedAnswers:
     Attributes:
         rows: some of those it was measured on, spread over labels and states.
         answers: what the service answered to their requests.
-        labels: share of each label among the truths of all rows it was measured on; empty for other task types.
+        labels: share of the rows it was measured on whose truth has each label, kind, field or bin of scores.
         rows_measured: how many rows those are; `None` in what an earlier version recorded.
     """
 

@@ -6,7 +6,7 @@ Up to 20 rows of the test table travel with a packaged model. `LUTHIER_RECORDED_
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,8 +151,10 @@ def _predictions(fitted: Fitted, run_id: str) -> pd.DataFrame | None:
 
 
 def _shares(task: Task, frame: pd.DataFrame) -> dict[str, float]:
-    counts = frame["truth"].value_counts(normalize=True)
-    return {label: float(counts.get(label, 0.0)) for label in task.labels}
+    kind = task.kind
+    truths = [truth for truth in map(kind.read_truth, frame["truth"]) if truth is not None]
+    counts = Counter(part for truth in truths for part in set(kind.counted_in(truth)))
+    return {part: counts[part] / len(truths) for part in kind.counted} if truths else {}
 
 
 def _inputs(fitted: Fitted, frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -19,8 +19,8 @@ MOST_ENDPOINTS = 6
 """Limiters that are drawn; more lines cannot be told apart."""
 
 
-def label_strips(found: PopulationStability) -> Strips:
-    """The share of each label before and now, those that have moved most first."""
+def label_strips(found: PopulationStability, what: str = "label") -> Strips:
+    """The share of each label, or of what else is counted, before and now, those that have moved most first."""
     shown = found.shares[:MOST_LABELS]
     before, now = f"among the {found.of}", "predicted now"
     strips = tuple(
@@ -36,12 +36,14 @@ def label_strips(found: PopulationStability) -> Strips:
         )
         for one in shown
     )
-    said = (
-        f"The share of each label {before} and as it was predicted now. The label at the top adds most to the "
-        f"population stability index of {found.index:.3f}."
+    top = (
+        f"has the largest population stability index, {found.index:.3f}"
+        if found.separate
+        else f"adds most to the population stability index of {found.index:.3f}"
     )
+    said = f"The share of each {what} {before} and as it was predicted now. The {what} at the top {top}."
     if len(found.shares) > len(shown):
-        said += f" The {len(shown)} of {len(found.shares)} labels that have moved most are drawn."
+        said += f" The {len(shown)} of {len(found.shares)} {what}s that have moved most are drawn."
     return Strips("", said, Axis("share of rows", "percent", from_zero=True), strips, legend=(now, before))
 
 

@@ -31,7 +31,9 @@ MOST_LISTED = 20
 
 TERMS = {
     "Population stability index": "The sum over labels of (share now - share before) ln(share now / share before), "
-    f"with half a row added to each label. By convention below {SMALL_SHIFT:g} is no shift, up to {LARGE_SHIFT:g} a "
+    "with half a row added to each label. Where a row has several or none, each has an index of its own, from the "
+    "rows with it and those without, and the largest is shown. Scores are counted by fifths of their scale. By "
+    f"convention below {SMALL_SHIFT:g} is no shift, up to {LARGE_SHIFT:g} a "
     "moderate one and above a large one (Siddiqi 2006). It compares predictions with true labels, so a model's own "
     "mistakes move it too.",
     "By chance": "What the index of an unchanged mix stays below in 95% of samples of so many rows (Yurdakul and "
@@ -80,37 +82,38 @@ def _states(summary: ScoreSummary) -> list[Section]:
 
 
 def _labels(summary: ScoreSummary) -> list[Section]:
-    found = summary.stability
+    found, what = summary.stability, summary.counted_name
     if found is None:
         given = {label: rows for label, rows in summary.labels.items() if rows}
         if not given:
             return []
-        whole = sum(given.values())
+        whole = summary.states.get("ok", 0)
         counts: Columns[str] = [
-            (Column("label", kind="name"), lambda label: label),
+            (Column(what, kind="name"), lambda label: label),
             (Column("rows", "count"), lambda label: given[label]),
             (Column("share", "percent"), lambda label: given[label] / whole),
         ]
-        return [Section("Labels", _folded(Table.of(given, counts), "labels"))]
+        return [Section(f"{what.capitalize()}s", _folded(Table.of(given, counts), f"{what}s"))]
     index = Table(
         (Column("", kind="name"), Column("", "fine")),
         (
-            Row(("population stability index", found.index), "first"),
+            Row(("population stability index" + (", the largest" if found.separate else ""), found.index), "first"),
             Row(("by chance, at most", found.by_chance)),
-            Row(("rows with a label", float(found.rows)), unit="count"),
+            Row((f"rows with {with_article(summary.value_name)}", float(found.rows)), unit="count"),
             Row((found.of, None if found.rows_before is None else float(found.rows_before)), unit="count"),
         ),
     )
-    return [Section("Labels now and before", (index, label_strips(found), *_folded(_label_table(found), "labels")))]
+    blocks = (index, label_strips(found, what), *_folded(_label_table(found, what), f"{what}s"))
+    return [Section(f"{what.capitalize()}s now and before", blocks)]
 
 
-def _label_table(found: PopulationStability) -> Table:
+def _label_table(found: PopulationStability, what: str) -> Table:
     columns: Columns[LabelShare] = [
-        (Column("label", kind="name"), lambda one: one.label),
+        (Column(what, kind="name"), lambda one: one.label),
         (Column("rows", "count"), lambda one: one.rows),
         (Column("share now", "percent"), lambda one: one.now),
         (Column("share before", "percent"), lambda one: one.before),
-        (Column("adds to the index", "fine"), lambda one: one.part),
+        (Column("index" if found.separate else "adds to the index", "fine"), lambda one: one.part),
     ]
     return Table.of(found.shares, columns)
 

@@ -50,9 +50,10 @@ def score_lines(summary: ScoreSummary) -> list[str]:
         lines.append(f"left out    {_partial(summary)}")
     given = {label: count for label, count in summary.labels.items() if count}
     if given:
-        lines.append(f"labels      {', '.join(f'{label}: {count:,}' for label, count in given.items())}")
+        counts = ", ".join(f"{label}: {count:,}" for label, count in given.items())
+        lines.append(f"{f'{summary.counted_name}s':<11} {counts}")
     if summary.stability is not None:
-        lines.append(f"label mix   {stability_sentence(summary.stability)}")
+        lines.append(f"{f'{summary.counted_name} mix':<11} {stability_sentence(summary.stability)}")
     lines += _cost_lines(summary)
     lines += _speed_lines(summary)
     for old, new in summary.renamed.items():
@@ -72,7 +73,7 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
     rows, ok = summary.rows, summary.states.get("ok", 0)
     if rows:
         counted = "rows" if summary.ending == "finished" else "rows answered so far"
-        what = with_article(summary.value_name) if summary.labels else "a usable answer"
+        what = with_article(summary.value_name) if _is_one_label(summary) else "a usable answer"
         out.append(f"{ok:,} of {rows:,} {counted} ({ok / rows:.1%}) have {what}.")
     if summary.transient:
         out.append(f"{summary.transient:,} rows failed for a reason that may pass: run the same command again.")
@@ -84,11 +85,11 @@ def score_sentences(summary: ScoreSummary) -> list[str]:
         lost = f"a row without {with_article(summary.value_name)}"
         out.append(f"The most frequent reason for {lost} ({first.rows:,} rows): {error}")
     if summary.stability is not None:
-        out.append(f"Label mix: {stability_sentence(summary.stability)}.")
+        out.append(f"{summary.counted_name.capitalize()} mix: {stability_sentence(summary.stability)}.")
     elif summary.labels and rows:
         out.append(
-            "Label mix: this model keeps no mix of training labels, as one that an earlier Luthier logged or that no "
-            "run has measured. Log it again to have the mix compared."
+            f"{summary.counted_name.capitalize()} mix: this model keeps no mix of training {summary.counted_name}s, as "
+            "one that an earlier Luthier logged or that no run has measured. Log it again to have the mix compared."
         )
     if summary.input_tokens or summary.output_tokens:
         out.append(_cost_sentence(summary))
@@ -104,10 +105,14 @@ def _partial(summary: ScoreSummary) -> str:
 
 def meaning_of(summary: ScoreSummary) -> dict[str, str]:
     """What each state means for this task."""
-    if summary.labels:
+    if _is_one_label(summary):
         return MEANING
     value = summary.value_name
     return {**MEANING, "ok": f"{value} found", "off_label": f"no usable {value}"}
+
+
+def _is_one_label(summary: ScoreSummary) -> bool:
+    return bool(summary.labels) and summary.value_name == "label"
 
 
 def money(usd: float | None) -> str:
@@ -129,7 +134,8 @@ def duration(seconds: float) -> str:
 
 def stability_sentence(found: PopulationStability) -> str:
     """How far the labels have moved, and which most."""
-    said = f"population stability index {found.index:.3f} against the {found.of}: "
+    most = f" of {shortened(found.shares[0].label, 40)}, the largest," if found.separate else ""
+    said = f"population stability index {found.index:.3f}{most} against the {found.of}: "
     if found.shift == "none":
         if found.index >= SMALL_SHIFT:
             return f"{said}no shift that {found.rows:,} rows can show (chance alone reaches {found.by_chance:.3f})"

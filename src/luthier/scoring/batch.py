@@ -168,7 +168,7 @@ class FileScore:
         names = free_names(self._columns, spec.task.kind.columns)
         kinds = {name: "string" if kind == "text" else "float64" for name, kind in spec.task.kind.columns.items()}
         report = self.report = BatchReport(
-            labels=Counter(dict.fromkeys(spec.task.labels, 0)),
+            labels=Counter(dict.fromkeys(spec.task.kind.counted, 0)),
             renamed={old: new for old, new in names.items() if old != new},
             target="standard output" if is_standard(self.target) else str(self.target),
             source="standard input" if is_standard(self.source) else str(self.source),

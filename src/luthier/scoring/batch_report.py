@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from luthier.evaluation.population_stability import LabelMix, population_stability
+from luthier.evaluation.population_stability import (
+    LabelMix,
+    PopulationStability,
+    population_stability,
+    separate_stability,
+)
 from luthier.evaluation.score_summary import Ending, Expected, LimiterChange, ScoreSummary
 from luthier.plans import Plan
 from luthier.providers.prices import sum_if_known
@@ -30,7 +35,7 @@ class BatchReport:
     Attributes:
         rows: rows written.
         states: rows per state.
-        labels: rows per predicted label; empty for tasks that are no closed set.
+        labels: rows per predicted label, kind, field or bin of scores; empty where values are not counted.
         input_tokens: tokens sent, answers from the journal included.
         output_tokens: tokens received, answers from the journal included.
         cost_usd: price of all answers; `None` when a price is unknown.
@@ -104,8 +109,8 @@ class BatchReport:
         self.watch.wrote(len(predictions))
         for p in predictions:
             self.states[p.state] += 1
-            if self.labels and p.value in self.labels:
-                self.labels[p.value] += 1
+            if self.labels and self.spec is not None and p.value is not None:
+                self.labels.update(set(self.spec.task.kind.counted_in(p.value)))
             call = p.call
             self.input_tokens += call.input_tokens
             self.output_tokens += call.output_tokens
@@ -149,6 +154,14 @@ class BatchReport:
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
+    def _stability(self) -> PopulationStability | None:
+        if self.mix is None or self.spec is None or not self.labels:
+            return None
+        parts = tuple(self.labels)
+        if self.spec.task.kind.counted_once:
+            return population_stability(self.mix, self.labels, parts)
+        return separate_stability(self.mix, self.labels, parts, self.states["ok"])
+
     def summary(self) -> ScoreSummary:
         """What it came to, as the record that its run keeps."""
         fetched, spec = self.watch.fetched, self.spec
@@ -165,7 +178,7 @@ class BatchReport:
             rows=self.rows,
             states={state: self.states[state] for state in STATES},
             labels=dict(self.labels),
-            stability=None if self.mix is None else population_stability(self.mix, self.labels, tuple(self.labels)),
+            stability=self._stability(),
             # Of a batch that did not finish, chunks that are not written have paid answers too.
             input_tokens=self.input_tokens if done else fetched.usage.input_tokens,
             output_tokens=self.output_tokens if done else fetched.usage.output_tokens,

@@ -66,7 +66,7 @@ def serve_found(found: FoundModel, settings: ServerSettings, *, known_as: str | 
     """A Luthier model that has been found and read, ready to be started; arguments and errors as for `open_model`."""
     recorded = read_recorded(found.folder.data)
     mix = label_mix(found.fitted, found.folder)
-    labels = {} if mix is None else mix.shares
+    labels = {} if mix is None or not found.fitted.spec.task.labels else mix.shares
     replaying = None
     if recorded is not None:
         # As it was packaged: a service that it is pointed to answers otherwise, and under other keys of the journal.

@@ -441,7 +441,9 @@ class Fitted:
         state: JSON values of the technique (examples, calibration, vocabulary).
         arrays: numeric arrays of the technique.
         files: files of the technique in a format of their own, by name, such as a booster's text; never a pickle.
-        train_labels: training rows of each label; empty where none were needed, or the task has no closed set.
+        train_labels: training rows with each label, kind, field or bin of scores; empty where none were needed, or
+            values are not counted.
+        train_rows: training rows that were counted; 0 where an earlier Luthier fitted it.
         report: calls, tokens and money of this fitting; not saved, `None` for a fitted spec that was loaded.
     """
 
@@ -451,6 +453,7 @@ class Fitted:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     train_labels: Mapping[str, int] = field(default_factory=dict, compare=False)
+    train_rows: int = field(default=0, compare=False)
     report: Report | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -491,7 +494,7 @@ class Fitted:
             digests[f"{FILES}/{name}"] = hashlib.sha256(content).hexdigest()
         facts = {"schema": SCHEMA, "digest": self.digest, "train_digest": self.train_digest, "state": self.state}
         facts |= {"sha256": digests} if digests else {}
-        facts |= {"train_labels": dict(self.train_labels)} if self.train_labels else {}
+        facts |= {"train_labels": dict(self.train_labels), "train_rows": self.train_rows} if self.train_labels else {}
         (folder / "fitted.json").write_text(
             json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
         )

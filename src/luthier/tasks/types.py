@@ -202,6 +202,8 @@ class TaskType(ABC):
     graded: bool = False
     """Whether an answer is hardly ever equal to the truth, only nearer or farther, as scores and free texts are:
     reports then speak of the rows that are farthest off, and not of wrong ones."""
+    counted_once: bool = False
+    """Whether each value has exactly one of `counted`; otherwise several or none."""
     several_lines: bool = False
     """Whether an answer may have several lines. Of a model that continues a text the first one is read otherwise; here
     examples stand between lines of `###`, and an answer ends at such a line."""
@@ -288,6 +290,15 @@ class TaskType(ABC):
     def parts_of(self, truth: Any) -> Iterable[str]:
         """Those of `parts` that are in a truth."""
         return ()
+
+    @property
+    def counted(self) -> Sequence[str]:
+        """What the values of a scored table are counted by, to be held against those of training: parts, or bins."""
+        return self.parts
+
+    def counted_in(self, value: Any) -> Iterable[str]:
+        """Those of `counted` that a value has."""
+        return self.parts_of(value)
 
     def strata(self, truths: Sequence[Any]) -> Sequence[int]:
         """A number per row; a split into tables keeps the shares of equal numbers."""

@@ -51,14 +51,16 @@ def read_fitted(folder: str | Path) -> Fitted:
     state, train_digest = facts.get("state"), facts.get("train_digest")
     if not isinstance(state, dict) or not isinstance(train_digest, str | None):
         raise ModelError(f"{source}: its fitted.json has no state, as a fitted folder's does.")
-    return Fitted(spec, train_digest, state, arrays, files, _train_labels(facts.get("train_labels", {}), str(source)))
+    labels, rows = _trained_on(facts, str(source))
+    return Fitted(spec, train_digest, state, arrays, files, labels, rows)
 
 
-def _train_labels(given: Any, source: str) -> dict[str, int]:
-    """Training rows per label; earlier versions wrote none."""
-    if not isinstance(given, dict) or not all(type(rows) is int and rows >= 0 for rows in given.values()):
+def _trained_on(facts: dict[str, Any], source: str) -> tuple[dict[str, int], int]:
+    """Training rows per label, and of all labels; earlier versions wrote neither, or the first only."""
+    given, rows = facts.get("train_labels", {}), facts.get("train_rows", 0)
+    if not isinstance(given, dict) or not all(type(count) is int and count >= 0 for count in (*given.values(), rows)):
         raise ModelError(f"{source}: the train_labels of its fitted.json are no counts of rows by label.")
-    return given
+    return given, rows
 
 
 def _refuse_damaged(source: Path, digests: Any) -> None:

@@ -46,6 +46,7 @@ class ClosedSet(TaskType):
     """
 
     value_name: ClassVar[str] = "label"
+    counted_once = True
     part_name: ClassVar[str] = "label"
     value_column: ClassVar[Column] = "text"
     ordered = False

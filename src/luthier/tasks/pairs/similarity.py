@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
@@ -83,6 +84,7 @@ class Similarity(TaskType):
     settings: SimilaritySettings
     value_name: ClassVar[str] = "score"
     graded = True
+    counted_once = True
     headline = ("spearman", "pearson", "mae")
     constant_note: ClassVar[str] = "The mean score"
 
@@ -149,6 +151,17 @@ class Similarity(TaskType):
     def strata(self, truths: Sequence[Any]) -> Sequence[int]:
         """The fifth of the scale each score lies in."""
         return [min(STRATA - 1, int((truth - self.low) / self.span * STRATA)) for truth in truths]
+
+    @cached_property
+    def counted(self) -> Sequence[str]:
+        """Fifths of the scale, as in `1 to 2`."""
+        step = self.span / STRATA
+        bounds = [written_number(round(self.low + part * step, 9)) for part in range(STRATA + 1)]
+        return [f"{low} to {high}" for low, high in pairwise(bounds)]
+
+    def counted_in(self, value: Any) -> Sequence[str]:
+        """The fifth of the scale that a score lies in."""
+        return [self.counted[place] for place in self.strata([value])]
 
     @cached_property
     def _reader(self) -> ScoreReader:
@@ -258,15 +271,14 @@ class Similarity(TaskType):
             default=(math.floor(low), max(math.ceil(high), math.floor(low) + 1)),
         )
         settings = SimilaritySettings(other=other, scale=scale)
-        kind, step = cls.of((), settings), (scale[1] - scale[0]) / STRATA
-        held = Counter(kind.strata(numbers))
-        bounds = [written_number(round(scale[0] + part * step, 9)) for part in range(STRATA + 1)]
-        counts = {f"{bounds[part]} to {bounds[part + 1]}": held[part] for part in range(STRATA)}
+        kind = cls.of((), settings)
+        held = Counter(part for number in numbers for part in kind.counted_in(number))
+        ends = [written_number(end) for end in scale]
         said = f"scores lie between {written_number(low)} and {written_number(high)}"
         return GuessedSettings(
             {"other": other, "scale": list(settings.scale)},
-            (f"the second text is {other!r}", f"{said}, so the scale is {bounds[0]} to {bounds[-1]}"),
-            counts,
+            (f"the second text is {other!r}", f"{said}, so the scale is {ends[0]} to {ends[1]}"),
+            {part: held[part] for part in kind.counted},
         )
 
     def arrays(self, truths: Sequence[Any], predictions: Sequence[Prediction]) -> ScoreArrays:
