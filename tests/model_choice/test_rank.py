@@ -27,6 +27,7 @@ from luthier_local import LocalServer, ModelCard
 from tests.conftest import KEY, reviews, stars
 from tests.memory_tracker import MemoryTracker
 from tests.scripted_server import Refused, serving
+from tests.tasks.type_samples import SAMPLES, Sample
 
 TODAY = date(2026, 11, 1)
 WORDS = ("terrible", "poor", "okay", "good", "excellent")
@@ -300,15 +301,17 @@ def test_a_name_nearly_that_of_a_servers_model_is_answered_by_it(service: Servic
     assert not service.asked
 
 
-@pytest.mark.parametrize(
-    ("settings", "cell"),
-    [
-        ({"type": "extraction", "labels": ["PER"]}, [[0, 3, "PER"]]),
-        ({"type": "extraction", "fields": {"name": "string"}}, {"name": "Ann"}),
-        ({"type": "generation"}, "Ann left"),
-    ],
-)
-def test_the_embedded_model_is_ranked_on_tasks_without_labels_too(settings: dict[str, Any], cell: Any) -> None:
-    table = pd.DataFrame({"text": [f"Ann left {row}." for row in range(20)], "label": [cell] * 20})
-    setup = RankSetup(lt.Task("people", **settings), table, [EMBEDDED], today=TODAY)
-    assert (list(setup.models), setup.plan().specs[0].calls.low) == (["smollm2-135m-instruct"], 20)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_the_embedded_model_is_asked_for_answers_of_every_type(sample: Sample, tmp_path: Path) -> None:
+    embedded = askable_places(provider="local", folder=tmp_path).places
+    setup = RankSetup(sample.task, pd.DataFrame(sample.table(20)), embedded, today=TODAY)
+    [planned] = setup.plan().specs
+    assert planned.calls.low == 20
+
+
+def test_many_labels_are_read_from_what_the_embedded_model_writes_which_is_one_call_a_row(tmp_path: Path) -> None:
+    task = lt.Task("intent", labels=[f"thing_{number}" for number in range(150)])
+    table = pd.DataFrame({"text": [f"text {n}" for n in range(20)], "label": [f"thing_{n}" for n in range(20)]})
+    setup = RankSetup(task, table, askable_places(provider="local", folder=tmp_path).places, today=TODAY)
+    [planned] = setup.plan().specs
+    assert (planned.calls.low, planned.calls.high) == (20, 20)

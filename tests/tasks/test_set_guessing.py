@@ -31,7 +31,8 @@ def test_lists_are_told_from_single_labels(cells: list[object], labels: list[str
 def test_names_with_levels_are_paths() -> None:
     assert guessed_hierarchy(["a/b", "a/c", "d/e"]) == "/"
     assert guessed_hierarchy(["a > b", "a > c"]) == ">"
-    assert guessed_hierarchy(["a/b", "c"]) is None
+    assert guessed_hierarchy(["a", "a/b", "a/c/d", "e"]) is None
+    assert guessed_hierarchy(["a", "a/b", "a/c/d", "a/c", "e"]) == "/"
     assert guessed_hierarchy(["1/2", "3/4"]) is None
 
 

@@ -141,3 +141,9 @@ def test_the_figure_on_yelp(yelp: Path) -> None:
     known = task.rows(test, labelled=True)
     predictions = hold(fitted_on(task.rows(train, labelled=True), task).predict(known), silence)
     assert f1_score(known.labels, [p.label for p in predictions], average="weighted") == pytest.approx(0.526, abs=0.01)
+
+
+def test_labels_with_a_row_or_two_each_are_fitted_without_a_warning() -> None:
+    many = Task("many", labels=[f"l{number}" for number in range(30)])
+    train = rows(*(f"word{n} and w{n}" for n in range(40)), labels=[f"l{n % 30}" for n in range(40)])
+    assert fitted_on(train, many).state["labels"]

@@ -267,3 +267,9 @@ def test_another_model_means_another_head() -> None:
     fitted = mood()
     moved = fitted.spec.with_endpoint(embedded("wordllama-256"))
     assert "fitted on vectors of some-model and is asked at wordllama-256" in moved.relocation_warnings(fitted)[0]
+
+
+def test_labels_with_a_row_or_two_each_are_fitted_without_a_warning() -> None:
+    many = Task("many", labels=[f"l{number}" for number in range(30)])
+    train = rows(*(f"word{n} and w{n}" for n in range(40)), labels=[f"l{n % 30}" for n in range(40)])
+    assert fitted_on(train, many, head="logistic").arrays

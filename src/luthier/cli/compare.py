@@ -69,7 +69,8 @@ def compare(
     if model:
         crossed = api.specs_with_models(chosen, model, endpoint=endpoint)
         chosen, missing = list(crossed.specs), crossed.missing
-        print("\n".join([*crossed.notes, *missing.values()]), file=sys.stderr)
+        for line in (*crossed.notes, *missing.values()):
+            print(line, file=sys.stderr)
     names = api.table_names(test) if len(test) > 1 else [test[0].name]
     tables = {name: api.limited(read_shown(path), limit) for name, path in zip(names, test, strict=True)}
     agree_to_many(len(chosen), sum(map(len, tables.values())), yes=yes, dry_run=dry_run)

@@ -15,7 +15,7 @@ from luthier.model_choice.candidates import LeftOut
 from luthier.providers.endpoint import Endpoint
 from luthier.techniques.endpoint_files import read_endpoint
 
-__all__ = ["Askable", "askable_places", "listed_there"]
+__all__ = ["EMBEDDED", "Askable", "askable_places", "listed_there"]
 
 ENDPOINT_FILES = Path("models/endpoints")
 EMBEDDED: Mapping[str, Any] = {

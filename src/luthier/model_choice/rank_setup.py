@@ -16,6 +16,7 @@ from luthier.experiments.fits import fit_on
 from luthier.experiments.spec_results import answer_rows
 from luthier.model_catalogue import Catalogue, catalogue_models
 from luthier.model_catalogue.task_names import listed_for
+from luthier.model_choice.askable import EMBEDDED
 from luthier.model_choice.candidates import LeftOut, RankedModel, ranked_models
 from luthier.model_choice.shortlist import Shortlist
 from luthier.plans import Plan
@@ -25,7 +26,7 @@ from luthier.tasks.task import Task
 from luthier.techniques import Prompt
 from luthier.techniques.endpoint_files import override_endpoint
 from luthier.techniques.registry import parse_spec
-from luthier.techniques.zero_shot import FOR_REASONING, zero_shot_document
+from luthier.techniques.zero_shot import FOR_REASONING, starts_with_probabilities, zero_shot_document
 from luthier.tracking.tracker import MlflowTracker
 
 if TYPE_CHECKING:
@@ -233,7 +234,12 @@ class RankSetup:
 
     def _of_technique(self, places: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The places whose file has an endpoint for the recipe: models that chat do not embed."""
-        return [{**blocks, "endpoint": blocks[self._block]} for blocks in places if self._block in blocks]
+        found = [{**blocks, "endpoint": blocks[self._block]} for blocks in places if self._block in blocks]
+        if not starts_with_probabilities(self.task):
+            for blocks in found:
+                if blocks.get("answer") == EMBEDDED["answer"] and blocks["endpoint"] == EMBEDDED["endpoint"]:
+                    del blocks["answer"]
+        return found
 
     def _comparison(self, names: Sequence[str], test: pd.DataFrame) -> ComparisonSetup:
         specs = [self._spec(self.models[name]) for name in names]
@@ -242,9 +248,6 @@ class RankSetup:
     def _spec(self, model: RankedModel) -> Spec:
         document = {"endpoint": {}, **self._document, "name": model.name}
         blocks = {**model.blocks, self._block: model.blocks["endpoint"]}
-        if not self.task.labels:
-            # It says how labels are best asked of this model.
-            blocks.pop("answer", None)
         return parse_spec(override_endpoint(document, blocks, self._type), f"model {model.name}", Path())
 
 

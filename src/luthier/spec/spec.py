@@ -381,8 +381,9 @@ class Spec(BaseModel):
         present = [str(column) for column in columns]
         missing = [column for column in self.columns if column not in present]
         if missing:
+            columns = f"column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
             raise DataError(
-                f"spec {self.name!r} reads column {', '.join(map(repr, missing))}, which {source} does not have; "
+                f"spec {self.name!r} reads {columns}, which {source} does not have; "
                 f"its columns are: {', '.join(present) or 'none'}. Correct the template or the task's `text:`."
             )
 

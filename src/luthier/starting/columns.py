@@ -38,8 +38,13 @@ def guess_columns(
 
     Raises:
         SpecError: there is no such type.
-        DataError: no column qualifies, or several do; names them and the option to give.
+        DataError: no column qualifies, or several do, or one that is named is not there.
     """
+    for option, given in (("--text", text), ("--label", label)):
+        if given is not None and given not in map(str, frame.columns):
+            raise DataError(
+                f"the table has no column {given!r}; its columns are: {listed_columns(frame)}. Give one with {option}."
+            )
     reasons = []
     shown = frame.head(SAMPLE_ROWS)
     if text is None:
@@ -120,7 +125,16 @@ def _guess_truth(frame: pd.DataFrame, text: str, type_name: str) -> tuple[str, s
     if len(fitting) == 1:
         return fitting[0], f"the only one that fits {type_name}"
     if fitting:
-        raise DataError(f"several columns could hold the truth: {', '.join(fitting)}. Give --label COLUMN.")
+        several = f"several columns could hold the truth: {', '.join(fitting)}."
+        marks = [name for name in fitting if {spelling(cell) for cell in table[name]} <= {"0", "1"}]
+        if len(marks) > 1:
+            raise DataError(
+                f"{several} {len(marks)} of them hold 0 and 1, as one column for each label does. Make one column of "
+                "lists of them, with their names as labels, and write the table as .jsonl: frame['labels'] = "
+                "[[name for name in NAMES if row[name]] for _, row in frame.iterrows()]. Or give --label COLUMN "
+                "for one of them."
+            )
+        raise DataError(f"{several} Give --label COLUMN.")
     if len(refused) == 1:
         raise DataError(next(iter(refused.values())))
     raise DataError(

@@ -82,7 +82,10 @@ def _bars(counts: Mapping[str, int]) -> list[str]:
     width, most = max(map(len, shown), default=0), max(shown.values(), default=0) or 1
     lines = [f"  {name:<{width}} {n:>8,}  {'█' * round(24 * n / most)}" for name, n in shown.items()]
     rest = len(counts) - len(shown)
-    return lines + ([f"  and {rest:,} more, {min(counts.values()):,} to {min(shown.values()):,} each"] if rest else [])
+    if not rest:
+        return lines
+    fewest, most = min(counts.values()), min(shown.values())
+    return [*lines, f"  and {rest:,} more, {f'{fewest:,} to ' if fewest < most else ''}{most:,} each"]
 
 
 def init_from_table(

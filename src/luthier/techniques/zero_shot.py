@@ -8,7 +8,7 @@ from typing import Any
 from luthier.tasks.task import Task
 from luthier.techniques.prompt.template import cell_expression
 
-__all__ = ["FOR_REASONING", "zero_shot_document", "zero_shot_prompt"]
+__all__ = ["FOR_REASONING", "starts_with_probabilities", "zero_shot_document", "zero_shot_prompt"]
 
 FOR_REASONING: Mapping[str, Any] = {"decoding": {"temperature": None, "max_tokens": 2000}}
 """What a model that thinks before it answers needs: room for its thoughts, and no temperature, which it refuses."""
@@ -44,8 +44,17 @@ def zero_shot_document(task: Task) -> dict[str, Any]:
 
 def zero_shot_answer(task: Task) -> dict[str, Any]:
     """The `answer:` of the first prompt that the type starts with, without what needs probabilities."""
-    prompts = [spec.settings for spec in task.kind.starting_specs() if spec.settings["technique"] == "prompt"]
-    first = dict(prompts[0].get("answer", {})) if prompts else {}
+    first = dict(_starting_answer(task))
     first.pop("calibration_rows", None)
     method = first.pop("method", "text")
     return {"method": "text" if method == "score" else method} | first
+
+
+def starts_with_probabilities(task: Task) -> bool:
+    """Whether prompts of the task compare labels by probability to begin with: it has labels, and not too many."""
+    return _starting_answer(task).get("method") == "score"
+
+
+def _starting_answer(task: Task) -> Mapping[str, Any]:
+    prompts = [spec.settings for spec in task.kind.starting_specs() if spec.settings["technique"] == "prompt"]
+    return prompts[0].get("answer", {}) if prompts else {}

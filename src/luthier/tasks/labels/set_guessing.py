@@ -39,16 +39,19 @@ def guessed_sets(cells: Sequence[object]) -> GuessedSettings | None:
     reasons = (
         f"{len(counts)} labels, several for a row: {how} (multilabel: true)",
         *((f"{empty:,} rows have no label",) if empty else ()),
+        *(("an empty cell is a row without a truth: write [] where no label fits",) if len(there) < len(cells) else ()),
     )
     return GuessedSettings({"multilabel": True, "labels": sorted(counts)}, reasons, shown)
 
 
 def guessed_hierarchy(labels: Sequence[str]) -> str | None:
-    """What separates the levels of these labels; `None` where they have none."""
+    """What separates the levels of these labels, most of which have several; `None` where they have none."""
     for mark in ("/", ">", "::"):
         paths = [label.split(mark) for label in labels]
-        deep = all(len(path) > 1 and all(part.strip() for part in path) for path in paths)
-        if deep and len({path[0] for path in paths}) < len(labels):
+        deep = sum(len(path) > 1 for path in paths)
+        if not all(part.strip() for path in paths for part in path) or 2 * deep <= len(labels):
+            continue
+        if len({path[0] for path in paths if len(path) > 1}) < deep:
             return mark
     return None
 

@@ -250,8 +250,9 @@ class Similarity(TaskType):
         scores = [number_of(str(cell)) for cell in table[label] if not missing(cell)]
         numbers = [score for score in scores if score is not None]
         if not numbers or len(numbers) < len(scores):
+            words = next((cell for cell in table[label] if not missing(cell) and number_of(str(cell)) is None), None)
             raise ValueError(
-                f"column {label!r} holds the scores of pairs, which are numbers; name another with --label"
+                f"the scores of pairs are numbers, and it holds {short(str(words))}; name another column with --label"
             )
         lengths = {name: _mean_length(cells) for name, cells in table.items() if name not in (text, label)}
         texts = {name: length for name, length in lengths.items() if length > 0}
@@ -275,6 +276,7 @@ class Similarity(TaskType):
         held = Counter(part for number in numbers for part in kind.counted_in(number))
         ends = [written_number(end) for end in scale]
         said = f"scores lie between {written_number(low)} and {written_number(high)}"
+        said = said if low < high else f"all scores are {written_number(low)}, from which nothing can be learned"
         return GuessedSettings(
             {"other": other, "scale": list(settings.scale)},
             (f"the second text is {other!r}", f"{said}, so the scale is {ends[0]} to {ends[1]}"),

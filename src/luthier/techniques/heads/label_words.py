@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ from luthier.tasks.labels.deciding import qwk_thresholds
 from luthier.tasks.prediction import CallRecord, Prediction
 from luthier.tasks.task import Rows
 from luthier.techniques.heads.answering import label_values, share_predictions
+from luthier.techniques.heads.learners import FEW_ROWS
 from luthier.techniques.heads.row_texts import RowTexts
 from luthier.techniques.heads.training_set import assign_folds, labels_present, training_labels
 from luthier.techniques.heads.words import fitted_words, terms_of, words_of
@@ -87,7 +89,9 @@ def fit_sklearn(texts: Sequence[str], targets: Sequence[int], spec: Spec) -> tup
 
     vectorizer, matrix = fitted_words(texts, spec)
     regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=MOST_ITERATIONS)
-    return vectorizer, regression.fit(matrix, list(targets))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", FEW_ROWS)
+        return vectorizer, regression.fit(matrix, list(targets))
 
 
 def _thresholds(

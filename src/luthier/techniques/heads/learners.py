@@ -37,6 +37,9 @@ XGBOOST_FILE = "xgboost.json"
 
 MOST_ITERATIONS = 1000
 
+FEW_ROWS = "The number of unique classes is greater than"
+"""How a warning of scikit-learn begins that takes labels with a row or two each for numbers."""
+
 THREADS = 1
 """Trees are grown on one core: sums over several threads differ in the last digit, and so would the model."""
 
@@ -163,6 +166,7 @@ def _linear(choice: EstimatorChoice, training_set: TrainingSet) -> TrainingSteps
         with warnings.catch_warnings(), one_thread():
             # A fit that stops early is scored on held-out rows like any other.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", FEW_ROWS)
             model.fit(scaled, wanted)
         return model.coef_, model.intercept_
 
