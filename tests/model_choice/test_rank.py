@@ -20,7 +20,7 @@ import luthier as lt
 from luthier.endpoints import Engine, RunOptions
 from luthier.errors import BudgetReached, EndpointError, UserError
 from luthier.model_catalogue import catalogue_models
-from luthier.model_choice.askable import EMBEDDED, askable_places
+from luthier.model_choice.askable import askable_places
 from luthier.model_choice.candidates import ranked_models
 from luthier.model_choice.rank_setup import RankSetup
 from luthier_local import LocalServer, ModelCard

@@ -39,7 +39,7 @@ def test_a_task_of_several_labels_is_no_closed_set_and_keeps_its_labels() -> Non
         ({}, "labels is missing"),
         ({"labels": ["a", "a"]}, "labels repeats a"),
         ({"labels": ["a", "b"], "hierarchy": "/"}, "hierarchy: unknown key"),
-        ({"labels": ["a", "b"], "multilabel": "yes"}, "multilabel: should be a valid boolean"),
+        ({"labels": ["a", "b"], "multilabel": "yes"}, "multilabel: should be true or false .given: 'yes'"),
         ({"labels": ["a", "b"], "descriptions": {"c": "third"}}, "no label; labels: a, b"),
     ],
 )

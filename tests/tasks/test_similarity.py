@@ -186,7 +186,7 @@ def test_the_second_column_and_the_scale_are_guessed() -> None:
     assert Similarity.guess({**table, "score": [0, 250, 3]}, "premise", "score").settings["scale"] == [0, 250]
     with pytest.raises(ValueError, match="two columns of texts"):
         Similarity.guess({"premise": ["a b"], "score": [1]}, "premise", "score")
-    with pytest.raises(ValueError, match="which are numbers"):
+    with pytest.raises(ValueError, match="are numbers, and it holds 'low'; name another column with --label"):
         Similarity.guess({**table, "score": ["low", "high", "low"]}, "premise", "score")
 
 
@@ -197,3 +197,17 @@ def test_a_split_keeps_pairs_with_equal_texts_together_and_the_scores_in_equal_s
     assert len(train) + len(validation) + len(test) == 100
     assert not set(train["a"]) & set(test["a"])
     assert abs(train["score"].mean() - test["score"].mean()) < 1
+
+
+def test_a_task_of_pairs_without_its_settings_says_what_to_write() -> None:
+    with pytest.raises(SpecError, match=r"other is missing: .*as in other: other; scale is missing: .*scale: \[0, 5\]"):
+        lt.Task("pairs", type="similarity")
+
+
+def test_what_is_of_single_labels_says_so_to_sets_of_labels() -> None:
+    tags = lt.Task("tags", multilabel=True, labels=["a", "b"])
+    said = "'classification' with multilabel: true"
+    with pytest.raises(SpecError, match=said):
+        lt.Decision(tags, endpoint=lt.embedded())
+    with pytest.raises(SpecError, match=said):
+        lt.Prompt(tags, "{{ text }}", answer="score", endpoint=lt.embedded())

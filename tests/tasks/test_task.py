@@ -25,6 +25,13 @@ def test_a_yaml_boolean_among_the_labels_is_refused_with_the_cure() -> None:
         Task("answer", labels=[True, False])
 
 
+@pytest.mark.parametrize("kind", ["multilabel: 'yes'\nlabels: [a, b]", "type: similarity", "labels: [a, a]"])
+def test_a_file_that_is_no_task_is_named(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "task.yaml").write_text(f"name: t\ntext: text\nlabel: l\n{kind}\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"task\.yaml: "):
+        Task.read(tmp_path / "task.yaml")
+
+
 def test_words_have_ranks_as_values() -> None:
     assert Task("size", type="rating", labels=["small", "medium", "large"]).values == (1.0, 2.0, 3.0)
 

@@ -157,14 +157,16 @@ class Spec(BaseModel):
         task = self.task
         if not isinstance(task.kind, self.task_types):
             raise ValueError(
-                f"technique {self.technique} does not answer task {task.name!r}, which is of type {task.type!r}; "
+                f"technique {self.technique} does not answer task {task.name!r}, which is {task.type_in_words}; "
                 "use technique: prompt with answer: text or json"
             )
         for column in (task.label, *task.raters):
             if column in self.columns:
                 raise ValueError(f"the template shows the column {column!r}, which holds what is asked for")
         if self.objective in ("mse", "qwk") and not task.ordered:
-            raise ValueError(f"objective {self.objective} is for ratings; task {task.name!r} has no order")
+            raise ValueError(
+                f"objective {self.objective} is for ratings; task {task.name!r} has no order: leave it out"
+            )
         if self.objective is not None and not isinstance(task.kind, ClosedSet):
             raise ValueError(f"objective is what a label is chosen for, and task {task.name!r} has none; leave it out")
         if self.gates:

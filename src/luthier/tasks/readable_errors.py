@@ -65,6 +65,8 @@ def readable_validation_error(error: ValidationError, model: type[BaseModel]) ->
         elif fault["type"] == "missing":
             what = "is missing"
         elif fault["type"] not in ("value_error", UNKNOWN):
+            if fault["type"] in ("bool_parsing", "bool_type"):
+                what = "should be true or false"
             if fault["type"] == "model_type":
                 what = f"should be a block of settings, in Python also {fault['ctx']['class_name']}(...)"
             value = fault.get("input")

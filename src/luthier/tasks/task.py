@@ -227,8 +227,19 @@ class Task(BaseModel, metaclass=ReadableErrors):
             SpecError: it is another.
         """
         if not isinstance(self.kind, ClosedSet):
-            raise SpecError(f"task {self.name!r} is of type {self.type!r}, which has no labels")
+            raise SpecError(f"task {self.name!r} is {self.type_in_words}, and what was asked for needs single labels")
         return self.kind
+
+    @property
+    def type_in_words(self) -> str:
+        """The type for a message, with what makes another type of it.
+
+        Examples:
+            >>> Task("tags", multilabel=True, labels=["a", "b"]).type_in_words
+            "of type 'classification' with multilabel: true"
+        """
+        made = [f"{name}: true" for name, value in self.settings.given.items() if value is True]
+        return f"of type {self.type!r}{f' with {made[0]}' if made else ''}"
 
     @property
     def ordered(self) -> bool:
@@ -414,9 +425,9 @@ class Task(BaseModel, metaclass=ReadableErrors):
         if not isinstance(given, dict):
             raise SpecError(f"{file} is not a task: it needs name, text, label and labels.")
         try:
-            return cls(**labels_as_written(given, file.read_text(encoding="utf-8")))
-        except SpecError as error:
-            raise SpecError(f"{file}: {str(error).removeprefix(f'{cls.__name__}: ')}") from error
+            return cls.model_validate(labels_as_written(given, file.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
 
     def document(self) -> dict[str, Any]:
         """The task as YAML has it."""

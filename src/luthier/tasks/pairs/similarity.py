@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from luthier.errors import DataError
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
@@ -67,6 +67,18 @@ class SimilaritySettings(TypeSettings):
     """Column of the second text; `text` is the first. A row needs both."""
     scale: Annotated[tuple[int | float, int | float], BeforeValidator(_scale)]
     """The lowest and the highest score, as in `[0, 5]`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_there(cls, given: Any) -> Any:
+        wanted = {
+            "other": "the column of the second text, as in other: other",
+            "scale": "the lowest and the highest score, as in scale: [0, 5]",
+        }
+        lacking = [name for name in wanted if isinstance(given, Mapping) and name not in given]
+        if lacking:
+            raise ValueError("; ".join(f"{name} is missing: {wanted[name]}" for name in lacking))
+        return given
 
 
 class Similarity(TaskType):
