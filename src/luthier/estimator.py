@@ -85,8 +85,7 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         task = self.spec.task
         if not task.labels:
             raise SpecError(
-                f"an estimator gives each text one label, and task {task.name!r} is {task.type_in_words}; use "
-                "compare and log."
+                f"an estimator is a classifier, and task {task.name!r} is {task.type_in_words}; use compare and log."
             )
         if y is None:
             raise DataError("y is missing: an estimator is fitted on a label for each text.")
