@@ -85,7 +85,8 @@ class Estimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         task = self.spec.task
         if not task.labels:
             raise SpecError(
-                f"an estimator is a classifier, and task {task.name!r} is {task.type_in_words}; use compare and log."
+                f"an estimator is a classifier, and task {task.name!r} is of type "
+                f"{task.type!r}{task.kind.made_by}; use compare and log."
             )
         if y is None:
             raise DataError("y is missing: an estimator is fitted on a label for each text.")

@@ -157,8 +157,8 @@ class Spec(BaseModel):
         task = self.task
         if not isinstance(task.kind, self.task_types):
             raise ValueError(
-                f"technique {self.technique} does not answer task {task.name!r}, which is {task.type_in_words}; "
-                "use technique: prompt with answer: text or json"
+                f"technique {self.technique} does not answer task {task.name!r}, which is of type "
+                f"{task.type!r}{task.kind.made_by}; use technique: prompt with answer: text or json"
             )
         for column in (task.label, *task.raters):
             if column in self.columns:
@@ -383,9 +383,8 @@ class Spec(BaseModel):
         present = [str(column) for column in columns]
         missing = [column for column in self.columns if column not in present]
         if missing:
-            columns = f"column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
             raise DataError(
-                f"spec {self.name!r} reads {columns}, which {source} does not have; "
+                f"spec {self.name!r} reads column {', '.join(map(repr, missing))}, which {source} does not have; "
                 f"its columns are: {', '.join(present) or 'none'}. Correct the template or the task's `text:`."
             )
 
@@ -444,9 +443,7 @@ class Fitted:
         state: JSON values of the technique (examples, calibration, vocabulary).
         arrays: numeric arrays of the technique.
         files: files of the technique in a format of their own, by name, such as a booster's text; never a pickle.
-        train_labels: training rows with each label, kind, field or bin of scores; empty where none were needed, or
-            values are not counted.
-        train_rows: training rows that were counted; 0 where an earlier Luthier fitted it.
+        train_labels: training rows with each label, kind, field or bin of scores, of `train_rows` that were counted.
         report: calls, tokens and money of this fitting; not saved, `None` for a fitted spec that was loaded.
     """
 

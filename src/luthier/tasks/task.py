@@ -227,19 +227,10 @@ class Task(BaseModel, metaclass=ReadableErrors):
             SpecError: it is another.
         """
         if not isinstance(self.kind, ClosedSet):
-            raise SpecError(f"task {self.name!r} is {self.type_in_words}, and what was asked for needs single labels")
+            raise SpecError(
+                f"task {self.name!r} is of type {self.type!r}{self.kind.made_by}, which has no single labels"
+            )
         return self.kind
-
-    @property
-    def type_in_words(self) -> str:
-        """The type for a message, with what makes another type of it.
-
-        Examples:
-            >>> Task("tags", multilabel=True, labels=["a", "b"]).type_in_words
-            "of type 'classification' with multilabel: true"
-        """
-        made = [f"{name}: true" for name, value in self.settings.given.items() if value is True]
-        return f"of type {self.type!r}{f' with {made[0]}' if made else ''}"
 
     @property
     def ordered(self) -> bool:

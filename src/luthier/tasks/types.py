@@ -195,6 +195,8 @@ class TaskType(ABC):
     """Type of the prediction column that holds a value."""
     value_name: ClassVar[str] = "value"
     """What a value is called: the prediction column, the key of an answer in JSON, and the word in messages."""
+    made_by: ClassVar[str] = ""
+    """The setting that makes this type of another one of the same name, for messages: ` with multilabel: true`."""
     headline: Sequence[str] = ()
     """Metrics a narrow table shows beside the one that ranks; all of them when empty."""
     ordered: bool = True

@@ -70,6 +70,7 @@ class MultiLabel(TaskType):
 
     Settings: ClassVar[type[TypeSettings]] = LabelSetSettings
     value_name: ClassVar[str] = "labels"
+    made_by: ClassVar[str] = " with multilabel: true"
     value_column: ClassVar[Column] = "text"
     parts_title: ClassVar[str] = "Label by label"
     part_name: ClassVar[str] = "label"

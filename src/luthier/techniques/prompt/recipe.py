@@ -49,8 +49,9 @@ class PromptRecipe(Spec):
             raise ValueError("endpoint is missing; a prompt needs a model, as in {provider: openai, model: NAME}")
         if not self.task.labels and (self.answer.method == "score" or self.answer.words or self.objective):
             raise ValueError(
-                f"task {self.task.name!r} is {self.task.type_in_words}, and answer: score, words and objective are of "
-                "single labels: leave out words and objective, and set answer: text or json"
+                f"task {self.task.name!r} is of type {self.task.type!r}{self.task.kind.made_by}, and "
+                "answer: score, words and objective are of single labels: leave out words and objective, and set "
+                "answer: text or json"
             )
         self._check_words()
         for column in self.task.kind.further_columns:
