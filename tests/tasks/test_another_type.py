@@ -235,87 +235,6 @@ def test_a_type_given_in_python_is_named_by_where_it_stands(task: lt.Task) -> No
     assert lt.Task(**again.document()) == task
 
 
-CONTACTS = '''
-import json
-import numpy as np
-from luthier.tasks.prediction import Prediction
-from luthier.tasks.types import Judged, Measure, TaskType
-
-FIELDS = ("name", "tags")
-
-
-class Contact(TaskType):
-    """Two fields of a text, one of them a list."""
-
-    value_name, value_column = "contact", "text"
-    metrics = {"fields": Measure("fields", "higher", "share", "Share of the fields that are right.")}
-
-    def read_truth(self, cell):
-        found = json.loads(cell) if isinstance(cell, str) else cell
-        return found if isinstance(found, dict) and set(found) == set(FIELDS) else None
-
-    def schema(self, words):
-        return {"type": "object", "properties": {name: {} for name in FIELDS}}
-
-    def written(self, value):
-        return json.dumps(value)
-
-    def judge(self, truths, predictions):
-        right = np.array([sum((p.value or {}).get(f) == t[f] for f in FIELDS) for t, p in zip(truths, predictions)])
-        return Judged(distances=len(FIELDS) - right, sums={"right": right})
-
-    def from_sums(self, sums):
-        return {"fields": sums["right"] / sums["rows"] / len(FIELDS)}
-
-    def constant(self, truths):
-        return Prediction(truths[0], "ok")
-'''
-
-
-def extracting(asked: bytes) -> str:
-    """A model that finds the name and, where told to, the tags; it keeps the form of the examples it is shown."""
-    body = json.loads(asked)
-    said = body["messages"][-1]["content"]
-    name = re.findall(r"I am (\w+)", said)[-1]
-    contact = {"name": name, "tags": ["a", "b"] if "all" in said else []}
-    text = json.dumps({"contact": contact} if "response_format" in body else contact)
-    return chat_reply(text)
-
-
-@pytest.mark.usefixtures("store")
-def test_values_may_be_objects_with_lists_as_an_extraction_has_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "contacts.py").write_text(CONTACTS, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    task = lt.Task("contact", type="contacts:Contact", text="letter", label="contact")
-    truths = [{"name": f"N{i}", "tags": ["a", "b"]} for i in range(20)]
-    table = pd.DataFrame({"letter": [f"I am N{i}" for i in range(20)], "contact": list(map(json.dumps, truths))})
-    with serving(200, extracting) as address:
-        endpoint = Endpoint(provider="compatible", base_url=address, model="m")
-        every = lt.Prompt(task, "all: {{ letter }}", answer="json", examples=2, endpoint=endpoint, name="every")
-        some = lt.Prompt(task, "{{ letter }}", answer="json", endpoint=endpoint, name="some")
-        board = lt.compare([every, some], table[:15], train=table[15:])
-        model = lt.log(every, train=table[15:])
-        scored = model.score(table[:2])
-    assert [entry.metrics["fields"].value for entry in board.leaderboard.entries] == [1.0, 0.5]
-    answers = board.answers("every")
-    assert answers["contact"].tolist() == answers["truth"].tolist() == table["contact"][:15].tolist()
-    assert len(board.errors("some")) == 15
-    assert list(map(json.loads, scored["contact"])) == truths[:2]
-
-
-def test_a_type_that_is_answered_in_json_reads_it_from_free_words_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "contacts.py").write_text(CONTACTS, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    kind = lt.Task("contact", type="contacts:Contact", text="letter", label="contact").kind
-    said = 'Here it is: {"contact": {"name": "Ann", "tags": ["x", "y"]}}'
-    assert kind.read(said).value == {"name": "Ann", "tags": ["x", "y"]}
-    assert kind.read("nobody").why is not None
-
-
 class RentSettings(TypeSettings):
     """Settings of `Rent`."""
 
@@ -351,6 +270,12 @@ class Rent(TaskType):
 
     def in_row(self, value: Any, row: Mapping[str, Any], text: str) -> AnswerRead:
         return AnswerRead(value) if f"{value:g}" in row[text] else AnswerRead(None, "the text does not state it")
+
+
+def test_a_type_that_is_answered_in_json_reads_it_from_free_words_too() -> None:
+    kind = lt.Task("rent", type=Rent, label="rent").kind
+    assert kind.read('Here it is: {"value": 7}').value == 7
+    assert kind.read("nobody").why is not None
 
 
 def test_settings_of_a_type_stand_beside_the_others() -> None:

@@ -16,9 +16,9 @@ from luthier.tuning.preflight import Preflight
 from luthier.tuning.timing import Timing
 from luthier.tuning.tuning_plan import plan_tuning
 from luthier_local import LocalServer
+from tests.cli.test_task_types import CONTACTS
 from tests.conftest import REPOSITORY
 from tests.docs.pages import blocks
-from tests.tasks.test_another_type import CONTACTS
 from tests.tuning.conftest import make_spec
 
 NAMES = ("Ann", "Bob", "Cleo")
@@ -40,7 +40,7 @@ def letters(first: int, last: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "text": [f"I am {name}, letter {number}" for number, name in enumerate(wrote, first)],
-            "contact": [json.dumps({"name": name, "tags": ["a", name.lower()]}) for name in wrote],
+            "contact": [json.dumps({"name": name, "goods": ["a", name.lower()]}) for name in wrote],
         }
     )
 
@@ -97,13 +97,13 @@ def test_a_type_with_json_values_is_tuned_and_measured_by_its_own_metric(
 
 
 def test_rows_that_contradict_each_other_are_shown_with_their_values(server: LocalServer) -> None:
-    torn = pd.concat([letters(0, 12), letters(0, 1).assign(contact=json.dumps({"name": "Dora", "tags": []}))])
+    torn = pd.concat([letters(0, 12), letters(0, 1).assign(contact=json.dumps({"name": "Dora", "goods": []}))])
     check = look(contacts(server), torn)
     assert "whose contact differs (2 rows)" in said(check, "contradictions")
     (finding,) = [one for one in check.findings if one.kind == "contradictions"]
     assert [place.label for place in finding.rows] == [
-        '{"name": "Ann", "tags": ["a", "ann"]}',
-        '{"name": "Dora", "tags": []}',
+        '{"goods": ["a", "ann"], "name": "Ann"}',
+        '{"goods": [], "name": "Dora"}',
     ]
     assert "same contact" in said(look(contacts(server), pd.concat([letters(0, 12), letters(0, 1)])), "duplicates")
     json.dumps(check.document())

@@ -16,8 +16,8 @@ from luthier.starting.guessing import guess_task
 from luthier.starting.init import init_from_table, sizes_of
 from luthier.starting.spec_files import write_specs
 from luthier.tables import read_table, write_frame
+from luthier.tasks.quoting import short
 from luthier.tasks.spellings import missing
-from luthier.tasks.types import short
 from luthier.techniques import read_specs
 from luthier.terminals import visible
 from luthier.tracking.stores import where_to_look

@@ -26,9 +26,10 @@ from luthier.tables import frame_of, row_numbers
 from luthier.tasks.connected_rows import connected
 from luthier.tasks.known_types import name_of_type, settings_class, task_type, type_of_name
 from luthier.tasks.labels.closed_set import ClosedSet
-from luthier.tasks.readable_errors import ReadableErrors, unknown_keys
+from luthier.tasks.quoting import short
+from luthier.tasks.readable_errors import ReadableErrors, readable_validation_error, unknown_keys
 from luthier.tasks.spellings import Labels, labels_as_written
-from luthier.tasks.types import AnswerRead, TaskType, TypeSettings, short
+from luthier.tasks.types import AnswerRead, TaskType, TypeSettings
 
 if TYPE_CHECKING:
     import pandas as pd

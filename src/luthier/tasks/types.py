@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -39,7 +39,6 @@ __all__ = [
     "StartingSpec",
     "TaskType",
     "TypeSettings",
-    "short",
 ]
 
 Floats: TypeAlias = "npt.NDArray[np.float64]"
@@ -231,7 +230,7 @@ class TaskType(ABC):
         return cls
 
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task.
 
         Args:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from luthier.tasks.json_documents import NOT_JSON, NoValue, answer_documents, cell_document, compact
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType, short
+from luthier.tasks.quoting import short
+from luthier.tasks.types import AnswerRead, Column, Floats, Judged, Measure, Plots, TaskType
 
 if TYPE_CHECKING:
     from luthier.tasks.extraction.extraction_metrics import Count, PartCounts

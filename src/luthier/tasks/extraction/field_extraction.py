@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, StrictBool
 
@@ -18,7 +18,7 @@ from luthier.tasks.extraction.spans import Occurrences
 from luthier.tasks.json_documents import NoValue, compact
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import short
-from luthier.tasks.types import Column, GuessedSettings, TaskType, TypeSettings
+from luthier.tasks.types import Column, GuessedSettings, TypeSettings
 
 if TYPE_CHECKING:
     from luthier.tasks.extraction.extraction_metrics import Count
@@ -70,7 +70,7 @@ class FieldExtraction(Extraction):
     shape: Shape
 
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task with these fields.
 
         Raises:
@@ -79,7 +79,6 @@ class FieldExtraction(Extraction):
         if labels:
             raise ValueError("labels are kinds of spans, and this task reads fields; give one of the two")
         made = super().of((), settings)
-        assert isinstance(made, FieldExtraction)
         made.shape = shape_of(made.settings.fields)
         taken = [name for name in made.shape.names if name in TAKEN]
         if taken:

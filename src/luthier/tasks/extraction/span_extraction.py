@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import StrictBool
 
@@ -72,14 +72,13 @@ class SpanExtraction(Extraction):
         return FieldExtraction if "fields" in given else cls
 
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task with these kinds of spans.
 
         Raises:
             ValueError: there are none, too many, or one is empty or twice there.
         """
         made = super().of(labels, settings)
-        assert isinstance(made, SpanExtraction)
         kinds = made.parts
         if not kinds:
             raise ValueError(

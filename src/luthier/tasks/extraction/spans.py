@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from luthier.documents import described
 from luthier.tables.cells import utf8_safe
 from luthier.tasks.json_documents import NoValue
-from luthier.tasks.types import short
+from luthier.tasks.quoting import short
 
 __all__ = [
     *("MOST_SPANS", "Occurrences", "Span", "TAG", "Tags"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from luthier.tasks.free_text.generation_metrics import (
 )
 from luthier.tasks.json_objects import NoObject, is_whole, values_under
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.quoting import short
 from luthier.tasks.spellings import missing
 from luthier.tasks.thoughts import MOST_ANSWERED, spoken
 from luthier.tasks.types import (
@@ -32,7 +33,6 @@ from luthier.tasks.types import (
     StartingSpec,
     TaskType,
     TypeSettings,
-    short,
 )
 
 __all__ = ["FreeText", "FreeTextSettings"]
@@ -78,7 +78,7 @@ class FreeText(TaskType):
     constant_note: ClassVar[str] = "The text nearest to the others"
 
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> TaskType:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task; what ends an answer follows from its settings."""
         made = super().of(labels, settings)
         assert isinstance(settings, FreeTextSettings)

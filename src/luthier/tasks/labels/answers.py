@@ -8,8 +8,9 @@ from itertools import groupby
 
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
 from luthier.tasks.labels.negation import is_denied
+from luthier.tasks.quoting import short
 from luthier.tasks.thoughts import spoken
-from luthier.tasks.types import AnswerRead, short
+from luthier.tasks.types import AnswerRead
 
 __all__ = ["JSON_KEY", "LabelReader"]
 

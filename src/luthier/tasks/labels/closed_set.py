@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from luthier.tasks.labels.answers import LabelReader
 from luthier.tasks.labels.hierarchy import HIERARCHY_METRICS, LabelPaths, PathReader, hierarchy_metrics
 from luthier.tasks.labels.label_guessing import guessed_classes, guessed_rating
 from luthier.tasks.labels.label_questions import label_question, label_specs
-from luthier.tasks.labels.label_settings import ClassSettings, LabelSettings, checked_labels, described_labels
+from luthier.tasks.labels.label_settings import ClassSettings, LabelSettings, LabelType, described_labels
 from luthier.tasks.labels.set_guessing import guessed_hierarchy, guessed_sets
 from luthier.tasks.prediction import Prediction
 from luthier.tasks.quoting import listed_labels
-from luthier.tasks.spellings import Spellings, number_of
+from luthier.tasks.spellings import number_of
 from luthier.tasks.types import (
     AnswerRead,
     Column,
@@ -35,32 +35,18 @@ if TYPE_CHECKING:
 __all__ = ["Classes", "ClosedSet", "Ratings"]
 
 
-class ClosedSet(TaskType):
-    """Labels of which every answer is one.
-
-    Args:
-        labels: every label that may come back, in the task's order.
-
-    Raises:
-        ValueError: labels are too few, empty or repeated.
-    """
+class ClosedSet(LabelType):
+    """Labels of which every answer is one."""
 
     value_name: ClassVar[str] = "label"
     counted_once = True
-    part_name: ClassVar[str] = "label"
-    value_column: ClassVar[Column] = "text"
     ordered = False
     paths: LabelPaths | None = None
     """The labels as paths, where their names are built of levels."""
     Settings: ClassVar[type[TypeSettings]] = LabelSettings
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = checked_labels(labels)
-        self.spellings = Spellings(self.labels)
-        self.positions = {label: position for position, label in enumerate(self.labels)}
-
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> ClosedSet:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task with these labels.
 
         Raises:
@@ -96,11 +82,6 @@ class ClosedSet(TaskType):
             else "Correct the rows, leave them out, or add the label to the task."
         )
         return f"Labels are: {listed_labels(self.labels)}. {cure}"
-
-    @property
-    def parts(self) -> Sequence[str]:
-        """The labels."""
-        return self.labels
 
     def parts_of(self, truth: Any) -> Sequence[str]:
         """The label."""

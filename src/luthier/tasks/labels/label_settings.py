@@ -1,24 +1,23 @@
-"""What a task says about its labels beside their names: what each means, and how names are built."""
+"""Labels of a task: what it says of them beside their names, and what types that consist of labels share."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator
 
 from luthier.tasks.spellings import Labels, Spellings, composed, labels_as_text
-from luthier.tasks.types import TypeSettings
+from luthier.tasks.types import Column, TaskType, TypeSettings
 
 __all__ = [
     "ClassSettings",
     "Descriptions",
     "LabelSetSettings",
     "LabelSettings",
-    "checked_labels",
+    "LabelType",
     "described_labels",
-    "descriptions_as_text",
 ]
 
 
@@ -118,3 +117,27 @@ class LabelSetSettings(LabelSettings):
     """`true`: a text may have several labels, or none."""
     labels: Labels = ()
     """Every label that may come back, in order."""
+
+
+class LabelType(TaskType):
+    """A type whose truths consist of labels that the task lists.
+
+    Args:
+        labels: every label that may come back, in the task's order.
+
+    Raises:
+        ValueError: labels are too few, empty or repeated.
+    """
+
+    value_column: ClassVar[Column] = "text"
+    part_name: ClassVar[str] = "label"
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = checked_labels(labels)
+        self.spellings = Spellings(self.labels)
+        self.positions = {label: position for position, label in enumerate(self.labels)}
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The labels."""
+        return self.labels

@@ -8,14 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from luthier.tasks.json_objects import MOST_READ, NoObject, as_json, is_whole, values_under
 from luthier.tasks.labels.answers import LabelReader
-from luthier.tasks.labels.label_settings import LabelSetSettings, checked_labels, described_labels
+from luthier.tasks.labels.label_settings import LabelSetSettings, LabelType, described_labels
 from luthier.tasks.prediction import Prediction
-from luthier.tasks.quoting import listed_labels
-from luthier.tasks.spellings import Spellings, composed, missing
+from luthier.tasks.quoting import listed_labels, short
+from luthier.tasks.spellings import composed, missing
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import (
     AnswerRead,
@@ -25,9 +25,7 @@ from luthier.tasks.types import (
     Measure,
     Plots,
     StartingSpec,
-    TaskType,
     TypeSettings,
-    short,
 )
 
 if TYPE_CHECKING:
@@ -51,14 +49,8 @@ ROOM_FOR = 12
 MOST_PIECES = 1000
 
 
-class MultiLabel(TaskType):
+class MultiLabel(LabelType):
     """Labels of which every answer is a set. A value is a list of them in the task's order.
-
-    Args:
-        labels: every label that may come back, in the task's order.
-
-    Raises:
-        ValueError: labels are too few, empty or repeated.
 
     Examples:
         >>> topics = MultiLabel(["billing", "login", "refund"])
@@ -71,21 +63,17 @@ class MultiLabel(TaskType):
     Settings: ClassVar[type[TypeSettings]] = LabelSetSettings
     value_name: ClassVar[str] = "labels"
     made_by: ClassVar[str] = " with multilabel: true"
-    value_column: ClassVar[Column] = "text"
     parts_title: ClassVar[str] = "Label by label"
-    part_name: ClassVar[str] = "label"
     constant_note: ClassVar[str] = "The most frequent labels"
     headline = ("micro_f1", "macro_f1", "exact_match", "hamming_loss")
 
     def __init__(self, labels: Sequence[str]) -> None:
         if not labels:
             raise ValueError("labels is missing: multilabel: true lists every label, as in labels: [billing, login]")
-        self.labels = checked_labels(labels)
-        self.spellings = Spellings(self.labels)
-        self.positions = {label: position for position, label in enumerate(self.labels)}
+        super().__init__(labels)
 
     @classmethod
-    def of(cls, labels: Sequence[str], settings: TypeSettings) -> MultiLabel:
+    def of(cls, labels: Sequence[str], settings: TypeSettings) -> Self:
         """The type of a task.
 
         Raises:
@@ -96,11 +84,6 @@ class MultiLabel(TaskType):
         made.settings = settings
         made.descriptions = described_labels(made.labels, settings.descriptions)
         return made
-
-    @property
-    def parts(self) -> Sequence[str]:
-        """The labels."""
-        return self.labels
 
     def parts_of(self, truth: Any) -> Sequence[str]:
         """The labels of a row."""

@@ -17,8 +17,9 @@ from luthier.tasks.labels.answers import (
     without_runs,
 )
 from luthier.tasks.labels.negation import is_denied
+from luthier.tasks.quoting import short
 from luthier.tasks.spellings import number_of
-from luthier.tasks.types import AnswerRead, short
+from luthier.tasks.types import AnswerRead
 
 __all__ = ["ScoreReader"]
 

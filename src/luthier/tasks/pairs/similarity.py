@@ -16,6 +16,7 @@ from luthier.errors import DataError
 from luthier.tasks.json_objects import MOST_READ, NoObject, alternatives, is_whole, values_under
 from luthier.tasks.pairs.score_reading import ScoreReader
 from luthier.tasks.prediction import Prediction
+from luthier.tasks.quoting import short
 from luthier.tasks.spellings import missing, number_of
 from luthier.tasks.thoughts import spoken
 from luthier.tasks.types import (
@@ -28,7 +29,6 @@ from luthier.tasks.types import (
     StartingSpec,
     TaskType,
     TypeSettings,
-    short,
 )
 
 if TYPE_CHECKING:
