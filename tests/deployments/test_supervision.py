@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,18 +31,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         stop()
     finally:
         for pid in pids_of(folder):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def pids_of(home: Path) -> list[int]:
     """Processes that were started with this LUTHIER_HOME in their environment, other than the test's own."""
     listed = subprocess.run(["ps", "-axww", "-o", "pid="], capture_output=True, text=True, check=True).stdout.split()
-    return [pid for pid in map(int, listed) if pid != os.getpid() and str(home).encode() in environment_of(pid)]
+    return [pid for pid in map(int, listed) if pid != os.getpid() and str(home).encode() in told_of(pid, "environ")]
 
 
-def environment_of(pid: int) -> bytes:
+def told_of(pid: int, what: str) -> bytes:
+    """What the system tells of a process; nothing if it has ended meanwhile."""
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
         return b""
 
@@ -58,8 +61,7 @@ def kill(pid: int) -> None:
 
 def controllers(home: Path) -> list[int]:
     """Processes that are the controller, or wait to become it."""
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids_of(home)}
-    return [pid for pid, line in lines.items() if b"luthier.deployments.controller\0" in line]
+    return [pid for pid in pids_of(home) if b"luthier.deployments.controller\0" in told_of(pid, "cmdline")]
 
 
 @pytest.mark.slow

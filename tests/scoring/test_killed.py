@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pytest
 import luthier as lt
 from luthier.endpoints import Endpoint, Limits
 from luthier.engine.shared_journal import MOST_UNCOMMITTED
-from luthier_local import LocalServer, ModelCard
+from luthier_local import Fault, LocalServer, ModelCard
 from tests.conftest import KEY, reviews
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.slow]
 
@@ -54,20 +53,20 @@ def start() -> subprocess.Popen[bytes]:
 
 
 def after(server: LocalServer, requests: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while server.received.total < requests:
-        assert process.poll() is None, Path("score.log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    """Waits until the process has sent so many requests; the last of them is held, so that it cannot end before."""
+    until(lambda: server.received.total >= requests or process.poll() is not None)
+    assert process.poll() is None, Path("score.log").read_text()
 
 
 def test_killed_in_the_middle_it_asks_again_only_what_was_not_in_the_journal(
     model: lt.Model, slow_server: LocalServer
 ) -> None:
+    slow_server.faults.add(Fault("held", nth=range(ROWS // 3, ROWS)))
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE_SECONDS)
+    slow_server.faults.clear()
     assert not Path("out.csv").exists()
     assert start().wait(PATIENCE_SECONDS) == 0, Path("score.log").read_text()
     assert slow_server.received.total - ROWS <= IN_FLIGHT + MOST_UNCOMMITTED
@@ -79,9 +78,12 @@ def test_killed_in_the_middle_it_asks_again_only_what_was_not_in_the_journal(
 def test_interrupted_it_drains_and_loses_nothing(
     model: lt.Model, slow_server: LocalServer, number: signal.Signals
 ) -> None:
+    slow_server.faults.add(Fault("held", nth=range(ROWS // 3, ROWS)))
     process = start()
     after(slow_server, ROWS // 3, process)
     process.send_signal(number)
+    until(lambda: "stopping" in Path("score.log").read_text())
+    slow_server.faults.clear()
     assert process.wait(PATIENCE_SECONDS) == 130, Path("score.log").read_text()
     assert "Traceback" not in Path("score.log").read_text()
     assert not Path("out.csv").exists()

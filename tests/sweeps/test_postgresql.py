@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from luthier.errors import BudgetReached, SpecError, UserError
 from luthier.home import luthier_home
 from luthier.sweeps.store import SweepStore
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, until
 from tests.sweeps.driving import claimed, drive, joined, start, suggest
 from tests.sweeps.postgresql import PostgresqlServer
 from tests.sweeps.studies import facts
@@ -82,17 +81,24 @@ def test_leases_that_ran_out_while_the_database_was_away_are_not_taken(
     theirs = claimed(other)
     change_row(other, place="elsewhere")
     postgresql_server.stop()
-    back = threading.Timer(1.0, postgresql_server.start)
-    back.start()
-    # Also what asks Optuna alone, such as a pruner, waits.
-    assert len(mine.study.trials) == 1
-    back.join()
+    said = ""
+
+    def waits() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "waiting for the storage" in said
+
+    with ThreadPoolExecutor(1) as thread:
+        # Also what asks Optuna alone, such as a pruner, waits.
+        waiting = thread.submit(lambda: len(mine.study.trials))
+        until(waits)
+        postgresql_server.start()
+        assert waiting.result(PATIENCE_SECONDS) == 1
     change_row(mine, expires=LONG_AGO)
     assert claimed(mine).number == theirs.number + 1
     assert mine.live_elsewhere() == 2
-    said = capfd.readouterr().err.splitlines()
-    assert [line.split(": ")[0].split(" postgresql")[0] for line in said[:1]] == ["waiting for the storage"]
-    assert "answers again" in said[1] and len(said) == 2
+    first, second = (said + capfd.readouterr().err).splitlines()
+    assert first.startswith("waiting for the storage") and "answers again" in second
     assert other.renew([theirs]) == [] and claimed(joined(postgresql)).number == theirs.number + 2
 
 
@@ -101,22 +107,21 @@ def test_three_processes_go_on_when_one_is_killed_and_the_database_comes_back(
 ) -> None:
     study = joined(postgresql, facts(trials=20, budget_usd=10.0))
     processes = [start(postgresql, tmp_path, work_seconds=0.1) for _ in range(3)]
-    deadline = time.monotonic() + PATIENCE_SECONDS
 
     def wait_for(complete: int) -> None:
-        while sum(trial.status == "complete" for trial in study.trials()) < complete:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: sum(trial.status == "complete" for trial in study.trials()) >= complete)
 
     try:
         wait_for(5)
         postgresql_server.stop()
-        time.sleep(1.0)
+        # Until each of those that will not be killed waits for it.
+        noticed = [process.stderr.readline() for process in processes[1:] if process.stderr is not None]
         postgresql_server.start()
         wait_for(10)
         processes[0].kill()
-        for process in processes[1:]:
-            _, said = process.communicate(timeout=deadline - time.monotonic())
+        for process, first in zip(processes[1:], noticed, strict=True):
+            _, rest = process.communicate(timeout=PATIENCE_SECONDS)
+            said = first + rest
             assert process.returncode == 0, said
             assert [line[:11] for line in said.splitlines()] == [b"waiting for", b"the storage"], said
             assert postgresql_server.password.encode() not in said
