@@ -56,7 +56,7 @@ def check(predictions: Sequence[Prediction], sample: Sample) -> None:
             assert prediction.state == "ok"
             json.dumps(prediction.value, allow_nan=False).encode()
             kind.written(prediction.value).encode()
-            assert kind.read_truth(kind.written(prediction.value)) == prediction.value
+            assert kind.recorded(kind.record(prediction)) == prediction.value
     kind.frame(predictions).to_json(orient="records").encode()
     judged = kind.judge([truth] * len(predictions), predictions)
     assert len(judged.distances) == len(predictions)

@@ -420,7 +420,8 @@ class Task(BaseModel, metaclass=ReadableErrors):
         try:
             return cls.model_validate(labels_as_written(given, file.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise SpecError(f"{file}: {readable_validation_error(error, cls)}") from error
+            said = readable_validation_error(error, cls).removeprefix(f"{cls.__name__}: ")
+            raise SpecError(f"{file}: {said}") from error
 
     def document(self) -> dict[str, Any]:
         """The task as YAML has it."""

@@ -155,6 +155,10 @@ class FreeText(TaskType):
         """The text as it is."""
         return value if isinstance(value, str) else super().cell(value)
 
+    def recorded(self, record: Mapping[str, Any]) -> Any:
+        """The text as it is: an answer is one text, also where it could be read as a list of references."""
+        return record[self.value_name]
+
     def as_answer(self, value: Any, *, as_json: bool) -> str:
         """The text, or the first of several references."""
         text = references_of(value)[0]
