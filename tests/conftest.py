@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ from tests.memory_tracker import MemoryTracker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+# Started in the background or under nohup the suite has these ignored, and so would the programs that tests stop.
+for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
 
 # What imports leave in memory stays there: the garbage collector need not walk it, neither meanwhile nor later.

@@ -102,10 +102,11 @@ def test_the_verb_itself_takes_a_sweep_file(run: Run) -> None:
 
 
 @pytest.mark.parametrize("verb", ["status", "stop", "resume", "best"])
-def test_a_sweep_that_is_not_there_is_said_with_those_that_are(run: Run, verb: str) -> None:
+def test_where_there_is_no_sweep_the_command_that_starts_one_is_named(run: Run, verb: str) -> None:
     ended = run("sweep", verb, "nothing")
     assert ended.code == 2
-    assert "nothing" in ended.err
+    assert "no sweep in" in ended.err
+    assert "luthier sweep FILE --trials N" in ended.err
     assert "Traceback" not in ended.err
 
 

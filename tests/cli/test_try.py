@@ -213,7 +213,9 @@ def test_an_editor_changes_the_template_and_a_pasted_text_is_one_text(
     terminal.type(":system Be brief.")
     # A signal that comes just as Python begins to wait for a line is lost to it; a person presses the keys again.
     last = ""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while terminal.process.poll() is None:
+        assert time.monotonic() < deadline, last
         os.write(terminal.screen, b"\x03")
         os.write(terminal.screen, b"\n")
         last += terminal.read("", seconds=5)

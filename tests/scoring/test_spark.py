@@ -21,6 +21,9 @@ from luthier.scoring.spark_job import SparkScore
 from luthier_local import Fault, LocalServer
 from tests.patience import until
 from tests.scoring.spark_session import local_spark, task_processes
+from tests.scripted_server import chat_reply, serving
+from tests.tasks.test_hostile_answers import right_json
+from tests.tasks.type_samples import SAMPLES
 
 pytest.importorskip("pyspark")
 
@@ -79,6 +82,22 @@ def test_every_row_comes_back_with_its_types_nulls_and_folders(
     assert out["text"].isna().tolist() == rows["text"].isna().tolist()
     assert out["label"].isna().tolist() == [n in (3, 8) for n in range(40)]
     assert not Path("out.parquet.shards").exists()
+
+
+@pytest.mark.parametrize("name", ["several labels", "similarity", "spans", "fields"])
+def test_a_task_of_any_type_is_scored_as_its_model_predicts(spark: Any, name: str) -> None:
+    [sample] = [one for one in SAMPLES if one.name == name]
+    rows = pd.DataFrame([{column: f"{n}: {cell}" for column, cell in sample.row.items()} for n in range(6)])
+    rows.to_parquet("in.parquet", index=False)
+    with serving(200, lambda asked: chat_reply(right_json(sample))) as address:
+        endpoint = Endpoint(provider="compatible", base_url=address, model="m")
+        model = lt.log(lt.Prompt(sample.task, sample.template, answer="json", endpoint=endpoint))
+        expected = model.predict(rows)
+        report = model.score_file(model.spark_score("in.parquet", "out.parquet", session=spark))
+    out = pd.read_parquet("out.parquet").sort_values("text", ignore_index=True)
+    assert report.states["ok"] == 6
+    columns = list(sample.task.kind.columns)
+    assert out[columns].astype(str).to_dict("list") == expected[columns].astype(str).to_dict("list")
 
 
 def test_csv_in_and_out_keeps_what_looks_like_a_number(spark: Any, fitted: lt.Fitted, rows: pd.DataFrame) -> None:

@@ -331,8 +331,6 @@ def foreground(seconds: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        # Tests that run under nohup ignore SIGHUP, and so would the process.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     said = ""
     try:
