@@ -80,9 +80,14 @@ async def host(
     with listener:
         await runner.setup()
         try:
-            await web.SockSite(runner, listener).start()
+            site = web.SockSite(runner, listener)
+            await site.start()
             ready()
             await leave.wait()
+            await site.stop()
+            # What was accepted at the last moment becomes a connection first, so that the cleanup closes it too.
+            for _ in range(3):
+                await asyncio.sleep(0)
         finally:
             await runner.cleanup()
             await application.registry.close()
