@@ -87,8 +87,11 @@ def marked(folder: Path, number: int) -> Iterator[None]:
             (folder / "driven-twice").write_text(f"trial {number} is driven by {holder} and by {os.getpid()}")
             raise
     mark.write_text(str(os.getpid()))
-    yield
-    mark.unlink()
+    try:
+        yield
+    finally:
+        # Also where the budget ends it: another may take the trial while this process has not ended yet.
+        mark.unlink()
 
 
 def start(url: str, folder: Path, work_seconds: float = 0.0) -> subprocess.Popen[bytes]:
