@@ -19,7 +19,7 @@ from luthier.experiments.fits import expected_digest, fit_on, training_for
 from luthier.experiments.labelled_tables import labelled_tables, leak_of
 from luthier.experiments.lacking import lacking_requests
 from luthier.experiments.race import RacedSpecs, RaceSetup
-from luthier.experiments.spec_results import answer_rows, without_temperature
+from luthier.experiments.spec_results import answer_rows, ask_with_or_without_temperature
 from luthier.experiments.table_run import TableRun, fails_alone, in_order, showing, without_name
 from luthier.plans import Plan, plan_fit, plan_rows
 from luthier.reporting.across_report import across_page, across_sentences
@@ -242,14 +242,8 @@ class ComparisonSetup:
             try:
                 with showing(options[0], live, f"{spec.name}: fitting") as progress:
                     own = replace(options[0], progress=progress)
-                    try:
-                        self._begin(spec, fits, own, tracker)
-                    except EndpointError as error:
-                        milder = without_temperature(spec, error)
-                        if milder is None:
-                            raise
-                        fits.pop(spec.name, None)
-                        self._begin(milder, fits, own, tracker)
+                    begin = partial(self._begin, fits=fits, options=own, tracker=tracker)
+                    ask_with_or_without_temperature(spec, fits, begin)
             except EndpointError as error:
                 if not fails_alone(spec, error):
                     raise

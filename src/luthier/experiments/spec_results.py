@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TypeVar
 
 from luthier.engine.options import RunOptions
 from luthier.errors import EndpointError
@@ -19,7 +20,10 @@ from luthier.techniques import Prompt
 from luthier.tracking.runs import TAGS, MlflowRun
 from luthier.tracking.stores import no_autologging
 
-__all__ = ["answer_rows", "candidate_of", "log_result", "without_temperature"]
+__all__ = ["answer_rows", "ask_with_or_without_temperature", "candidate_of", "log_result"]
+
+
+Asked = TypeVar("Asked")
 
 
 def answer_rows(fitted: Fitted, rows: Rows, options: RunOptions) -> SpecResult:
@@ -34,7 +38,27 @@ def answer_rows(fitted: Fitted, rows: Rows, options: RunOptions) -> SpecResult:
     return SpecResult(fitted, tuple(predictions), rows)
 
 
-def without_temperature(spec: Spec, error: EndpointError) -> Spec | None:
+def ask_with_or_without_temperature(
+    spec: Spec, fits: MutableMapping[str, Fitted], ask: Callable[[Spec], Asked]
+) -> Asked:
+    """What `ask` gives of a spec, or of the spec without a temperature where its model refuses that one is sent.
+
+    Args:
+        spec: what is asked.
+        fits: what specs became; what this one became with its temperature is taken out.
+        ask: raises `EndpointError` where the model refuses.
+    """
+    try:
+        return ask(spec)
+    except EndpointError as error:
+        milder = _without_temperature(spec, error)
+        if milder is None:
+            raise
+        fits.pop(spec.name, None)
+        return ask(milder)
+
+
+def _without_temperature(spec: Spec, error: EndpointError) -> Spec | None:
     """The prompt without a temperature, where a model that stands in for its own may have refused that it sends one.
 
     The spec is one for all models, so its author cannot leave the temperature out for the one that refuses it.

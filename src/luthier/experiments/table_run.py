@@ -23,7 +23,7 @@ from luthier.experiments.board import Board, SpecResult
 from luthier.experiments.fits import fit_on, follow_ups_of
 from luthier.experiments.labelled_tables import LabelledTable, Leak
 from luthier.experiments.race import RacedSpecs, RaceSetup
-from luthier.experiments.spec_results import answer_rows, candidate_of, log_result, without_temperature
+from luthier.experiments.spec_results import answer_rows, ask_with_or_without_temperature, candidate_of, log_result
 from luthier.providers.exchange import Request
 from luthier.reporting.board_report import board_page
 from luthier.reporting.live import DisplayBudget, LiveBoard
@@ -115,7 +115,10 @@ class TableRun:
             for spec in order:
                 self._engine.raise_if_interrupted()
                 try:
-                    result = self._taken(spec) if raced is None else raced.result(spec.name, self._place)
+                    if raced is None:
+                        result = ask_with_or_without_temperature(spec, self._fits, self._answer)
+                    else:
+                        result = raced.result(spec.name, self._place)
                     if BETWEEN in spec.name and result.unanswered:
                         raise EndpointError(result.unanswered)
                 except EndpointError as error:
@@ -167,16 +170,6 @@ class TableRun:
             stack.callback(self._log_spent, self._parent)
             self._log_inputs(self._parent)
         return self._parent
-
-    def _taken(self, spec: Spec) -> SpecResult:
-        try:
-            return self._answer(spec)
-        except EndpointError as error:
-            milder = without_temperature(spec, error)
-            if milder is None:
-                raise
-            self._fits.pop(spec.name, None)
-            return self._answer(milder)
 
     def _answer(self, spec: Spec) -> SpecResult:
         rows = self._table.rows

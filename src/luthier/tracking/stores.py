@@ -72,7 +72,8 @@ def connect_to_model(uri: str) -> None:
     """As `connect_to_read`, for an address of MLflow's; a folder or another address needs no store."""
     if uri.startswith(("models:/", "runs:/")):
         connect_to_read(f"no model at {uri}")
-    connect()
+    else:
+        connect()
 
 
 @contextlib.contextmanager
